@@ -1,0 +1,48 @@
+"""What can go wrong in the worker. A docstring is the message, filled with the attributes."""
+
+from inspect import cleandoc
+from typing import Any
+
+
+class WorkerError(Exception):
+    """The worker cannot run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+        super().__init__(cleandoc(type(self).__doc__ or "").format(**attributes))
+
+
+class BadSetting(WorkerError):
+    """{variable} {problem}"""
+
+
+class DatabaseUnreachable(WorkerError):
+    """the database in DBOS_SYSTEM_DATABASE_URL cannot be reached: {reason}"""
+
+
+class DuplicateWorkflow(WorkerError):
+    """two workflows are named {name!r}: {first} and {second}; give one another name="""
+
+
+class RefusedByDBOS(WorkerError):
+    """{module} cannot be loaded: {reason}"""
+
+
+class UndeclaredQueue(WorkerError):
+    """{function}: the queue {queue!r} is not declared in worker/queues.py"""
+
+
+class InexpressibleArgument(WorkerError):
+    """{function}: the parameter {parameter!r} cannot be launched over HTTP: {reason}"""
+
+
+class InexpressibleResult(WorkerError):
+    """{function}: its return type has no JSON Schema: {reason}"""
+
+
+class NotPortable(WorkerError):
+    """{function} returned what is not portable JSON: {reason}"""
+
+
+class WorkflowExited(WorkerError):
+    """{function} called sys.exit(); a workflow returns or raises"""

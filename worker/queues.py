@@ -1,0 +1,43 @@
+"""The queues and their limits. Add one here, then name it in `@workflow(queue=...)`."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from dbos import DBOS
+
+
+class RateLimit(TypedDict):
+    """At most `limit` starts in any `period` seconds, over the whole fleet."""
+
+    limit: int
+    period: float
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One queue; a limit that is not given does not apply."""
+
+    name: str
+    worker_concurrency: int | None = None
+    """How many of its workflows run at the same time in one worker."""
+    global_concurrency: int | None = None
+    """How many of its workflows run at the same time in the whole fleet."""
+    rate_limit: RateLimit | None = None
+
+
+TASKS = Queue("task_queue", worker_concurrency=50)
+REPORTS = Queue("report_queue", global_concurrency=4, rate_limit={"limit": 100, "period": 1.0})
+
+QUEUES = (TASKS, REPORTS)
+
+
+def register(polling_interval: float) -> None:
+    """Store the queues in Postgres, each polled every `polling_interval` seconds."""
+    for queue in QUEUES:
+        DBOS.register_queue(
+            queue.name,
+            worker_concurrency=queue.worker_concurrency,
+            global_concurrency=queue.global_concurrency,
+            limiter={**queue.rate_limit} if queue.rate_limit else None,
+            polling_interval_sec=polling_interval,
+        )

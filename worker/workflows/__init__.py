@@ -1,0 +1,1 @@
+"""Your workflows: every module in this package is found by itself."""

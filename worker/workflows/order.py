@@ -1,0 +1,86 @@
+"""An order: reserve stock, wait for the payment, ship; put the stock back if it does not come.
+
+Each step stands for a call to another system. DBOS may run a step again after a crash, so
+every call carries the workflow's id as its idempotency key.
+"""
+
+import time
+from typing import Annotated, Literal
+
+from dbos import DBOS
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from worker import workflow
+
+STOCK = 100
+
+
+class OutOfStock(Exception):
+    """There is not enough in stock; trying again would not help."""
+
+
+class Order(TypedDict):
+    """How an order ended."""
+
+    state: Literal["shipped", "cancelled", "expired"]
+    tracking: str | None
+
+
+def not_sold_out(error: BaseException) -> bool:
+    return not isinstance(error, OutOfStock)
+
+
+@DBOS.step(name="reserve_stock", retries_allowed=True, max_attempts=5, should_retry=not_sold_out)
+def reserve_stock(order_id: str, item: str, quantity: int) -> None:
+    """Ask the warehouse to hold `quantity` of `item` for this order."""
+    if quantity > STOCK:
+        raise OutOfStock(f"{quantity} of {item} ordered, {STOCK} in stock")
+    time.sleep(1)
+
+
+@DBOS.step(name="ship", retries_allowed=True, max_attempts=5)
+def ship(order_id: str) -> str:
+    """Ask the carrier for a parcel; returns its tracking number."""
+    time.sleep(1)
+    return f"PARCEL-{order_id[:8]}"
+
+
+@DBOS.step(name="release_stock", retries_allowed=True, max_attempts=5)
+def release_stock(order_id: str) -> None:
+    """Undo `reserve_stock`."""
+    time.sleep(1)
+
+
+def progress(done: int, message: str) -> None:
+    DBOS.set_event("progress", {"done": done, "total": 3, "message": message})
+
+
+@workflow()
+def order(
+    item: str = "book",
+    quantity: Annotated[int, Field(ge=1)] = 1,
+    payment_timeout: Annotated[float, Field(gt=0, description="seconds")] = 60.0,
+) -> Order:
+    """Sell an item: reserve it, wait for the signal `payment`, ship it.
+
+    The payment is `{"paid": true}`. Any other signal cancels the order, none within
+    `payment_timeout` lets it expire; either way the stock is released.
+    """
+    order_id = DBOS.workflow_id or ""
+    reserve_stock(order_id, item, quantity)
+    progress(1, f"{quantity} of {item} reserved, waiting for the payment")
+
+    payment = DBOS.recv("payment", timeout_seconds=payment_timeout)
+    if payment == {"paid": True}:
+        progress(2, "paid, shipping")
+        tracking = ship(order_id)
+        progress(3, f"shipped as {tracking}")
+        return {"state": "shipped", "tracking": tracking}
+
+    progress(
+        2, "late, releasing the stock" if payment is None else "cancelled, releasing the stock"
+    )
+    release_stock(order_id)
+    progress(3, "stock released")
+    return {"state": "expired" if payment is None else "cancelled", "tracking": None}
