@@ -1,0 +1,1 @@
+"""The functions: stateless HTTP handlers in front of the workflows."""

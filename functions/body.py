@@ -1,0 +1,72 @@
+"""Read a request's body: JSON, strictly, and not without limits."""
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+
+from .errors import BodyTooLarge, InvalidArguments, MalformedBody, UnsupportedMediaType
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 100
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The JSON object in the body; an empty body is an empty object.
+
+    Raises BodyTooLarge, UnsupportedMediaType, MalformedBody, InvalidArguments.
+    """
+    body = await _read(request)
+    if not body:
+        return {}
+    _check_media_type(request)
+    value = _parse(body)
+    if not isinstance(value, dict):
+        raise InvalidArguments(errors=[{"pointer": "", "message": "is not a JSON object"}])
+    return value
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise BodyTooLarge(limit=MAX_BYTES)
+    return bytes(body)
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(media_type=media_type)
+
+
+def _parse(body: bytes) -> Any:
+    """Parse JSON (RFC 8259) that every other reader of it will understand, too."""
+    try:
+        value = json.loads(body.decode())
+        # Python reads NaN, 1e999 and lone surrogates, but cannot write them as JSON in UTF-8.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody(reason=_reason(error)) from error
+    if _deeper_than(MAX_DEPTH, value):
+        raise MalformedBody(reason=f"it is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"{error.msg} (line {error.lineno}, column {error.colno})"
+        case UnicodeEncodeError() | UnicodeDecodeError():
+            return "it is not valid Unicode"
+        case RecursionError():
+            return f"it is nested more than {MAX_DEPTH} levels deep"
+    return "it has a number that JSON cannot hold"
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper_than(levels - 1, child) for child in children)

@@ -1,0 +1,129 @@
+"""The catalog: the workflows that workers have published, and the check of their arguments."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+from sqlalchemy import Engine, text
+
+from .client import engine
+from .errors import InvalidArguments, NoWorkerYet, UnknownWorkflow
+from .settings import settings
+
+KEPT = 60.0
+"""Seconds that what was read is used."""
+
+PAUSE = 1.0
+"""Seconds at least between two early reads."""
+
+Schema = dict[str, Any]
+
+SELECT = text("""
+    select name, queue, description, arguments, result
+    from catalog.workflows
+    where application = :application
+    order by name
+""")
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One workflow that can be launched; `arguments` and `result` are JSON Schemas."""
+
+    name: str
+    queue: str
+    description: str
+    arguments: Schema
+    result: Schema
+    validator: Any
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Raise InvalidArguments unless `arguments` fit the schema."""
+        errors = [
+            {"pointer": pointer, "message": _shortened(message)}
+            for error in self.validator.iter_errors(arguments)
+            for pointer, message in _located(error)
+        ]
+        if errors:
+            raise InvalidArguments(errors=errors)
+
+
+class Catalog:
+    """What `application` can launch, read from Postgres at most every KEPT seconds."""
+
+    def __init__(self, application: str) -> None:
+        self.application = application
+        self._workflows: dict[str, Workflow] = {}
+        self._read_at = -KEPT
+        self._reading = threading.Lock()
+
+    def workflows(self, max_age: float = KEPT) -> dict[str, Workflow]:
+        """The workflows by name, as they were at most `max_age` seconds ago.
+
+        Raises NoWorkerYet. Callers that arrive while one reads wait for what it finds.
+        """
+        if time.monotonic() - self._read_at >= max_age:
+            with self._reading:
+                if time.monotonic() - self._read_at >= max_age:
+                    self._workflows = self._read(engine())
+                    self._read_at = time.monotonic()
+        return self._workflows
+
+    def accept(self, name: str, arguments: Mapping[str, Any]) -> Workflow:
+        """The workflow `name`, which takes `arguments`; raises UnknownWorkflow, InvalidArguments.
+
+        Nothing is refused before a worker that has just started had the chance to be heard.
+        """
+        try:
+            return _accept(self.workflows(), name, arguments)
+        except (UnknownWorkflow, InvalidArguments):
+            return _accept(self.workflows(max_age=PAUSE), name, arguments)
+
+    def _read(self, engine: Engine) -> dict[str, Workflow]:
+        with engine.connect() as connection:
+            rows = connection.execute(SELECT, {"application": self.application}).all()
+        if not rows:
+            raise NoWorkerYet(application=self.application)
+        return {
+            row.name: Workflow(
+                **row._mapping,
+                validator=jsonschema_rs.validator_for(row.arguments, validate_formats=True),
+            )
+            for row in rows
+        }
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalog of this instance."""
+    return Catalog(settings().app_name)
+
+
+def _accept(workflows: Mapping[str, Workflow], name: str, arguments: Mapping[str, Any]) -> Workflow:
+    if name not in workflows:
+        raise UnknownWorkflow(name, list(workflows))
+    workflows[name].check(arguments)
+    return workflows[name]
+
+
+def _located(error: jsonschema_rs.ValidationError) -> list[tuple[str, str]]:
+    """JSON pointers (RFC 6901) and messages; a missing or extra argument has a pointer, too."""
+    here = "".join(f"/{_escaped(part)}" for part in error.instance_path)
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.Required(property=name):
+            return [(f"{here}/{_escaped(name)}", "is required")]
+        case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
+            return [(f"{here}/{_escaped(name)}", "is not an argument") for name in names]
+    return [(here, error.message)]
+
+
+def _escaped(part: str | int) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _shortened(message: str, limit: int = 300) -> str:
+    return message if len(message) <= limit else f"{message[:limit]}…"

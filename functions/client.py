@@ -1,0 +1,90 @@
+"""How functions reach Postgres: one pool per instance, one short-lived client per invocation."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
+
+from dbos import DBOSClient, DBOSPortableJSONSerializer
+from psycopg.errors import InvalidSchemaName, ReadOnlySqlTransaction, UndefinedTable
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from .errors import DatabaseUnavailable, NoWorkerYet
+from .settings import settings
+
+T = TypeVar("T")
+
+DEADLINE = 4.5
+"""Seconds until a function answers 503 instead of waiting for the database any longer."""
+
+CONNECT_ARGS = {
+    # Seconds, and milliseconds: a connection that died while this instance was frozen shows it
+    # in time for a second attempt before the deadline.
+    "connect_timeout": 2,
+    "tcp_user_timeout": 2000,
+    # PgBouncer in transaction mode may run each statement on another connection.
+    "prepare_threshold": None,
+    "application_name": "dbos-functions",
+}
+
+
+@cache
+def engine() -> Engine:
+    """The pool of this instance, made on first use and never larger than POOL_SIZE."""
+    return create_engine(
+        make_url(settings().database_url).set(drivername="postgresql+psycopg"),
+        pool_size=settings().pool_size,
+        max_overflow=0,
+        pool_timeout=DEADLINE,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args=CONNECT_ARGS,
+    )
+
+
+@contextmanager
+def dbos_client() -> Iterator[DBOSClient]:
+    """A client for one invocation; it borrows its connections from `engine()`."""
+    client = DBOSClient(
+        system_database_engine=engine(),
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=settings().app_name,
+        lazy=True,
+        retry_connection_errors=False,
+    )
+    try:
+        yield client
+    finally:
+        client.destroy()
+
+
+async def use_client(work: Callable[[DBOSClient], T]) -> T:
+    """Run `work` in a thread with a client of its own.
+
+    It runs once more if the pooled connection turns out to be dead, so it has to be idempotent.
+    Raises DatabaseUnavailable within DEADLINE seconds, and NoWorkerYet.
+    """
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await asyncio.to_thread(_use_client, work)
+    except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if isinstance(error.orig, UndefinedTable | InvalidSchemaName):
+            raise NoWorkerYet(application=settings().app_name) from error
+        if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):
+            raise DatabaseUnavailable from error
+        raise
+
+
+def _use_client(work: Callable[[DBOSClient], T]) -> T:
+    with dbos_client() as client:
+        try:
+            return work(client)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return work(client)

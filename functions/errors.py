@@ -1,0 +1,127 @@
+"""What can go wrong in a function. A docstring is the message, filled with the attributes."""
+
+from collections.abc import Mapping
+from inspect import cleandoc
+from typing import Any, ClassVar
+
+
+class BadSetting(Exception):
+    """The functions refuse to start; the message names the variable."""
+
+
+class FunctionError(Exception):
+    """The function failed; its log says why."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    headers: ClassVar[Mapping[str, str]] = {}
+    members: ClassVar[tuple[str, ...]] = ()
+    """Attributes that become members of the answer, beside those of RFC 9457."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+        super().__init__(cleandoc(type(self).__doc__ or "").format(**attributes))
+
+
+class MalformedBody(FunctionError):
+    """The body is not JSON: {reason}."""
+
+    status = 400
+    title = "Malformed body"
+
+
+class UnknownParameter(FunctionError):
+    """There is no query parameter {parameter!r} here."""
+
+    status = 400
+    title = "Unknown parameter"
+
+
+class NothingHere(FunctionError):
+    """There is nothing at this path."""
+
+    status = 404
+    title = "Not found"
+
+
+class UnknownWorkflow(FunctionError):
+    """There is no workflow {workflow!r}. Known workflows: {known}."""
+
+    status = 404
+    title = "Unknown workflow"
+    members = ("workflows",)
+
+    def __init__(self, workflow: str, workflows: list[str]) -> None:
+        super().__init__(
+            workflow=_shortened(workflow), workflows=workflows, known=", ".join(workflows)
+        )
+
+
+class UnknownWorkflowId(FunctionError):
+    """There is no workflow with the id {workflow_id!r}."""
+
+    status = 404
+    title = "Unknown workflow id"
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(workflow_id=_shortened(workflow_id))
+
+
+class MethodNotAllowed(FunctionError):
+    """{method} is not allowed here. Allowed: {allowed}."""
+
+    status = 405
+    title = "Method not allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(method=method, allowed=allowed, headers={"Allow": allowed})
+
+
+class UnknownMethod(FunctionError):
+    """HTTP has no method {method!r}."""
+
+    status = 501
+    title = "Unknown method"
+
+
+class BodyTooLarge(FunctionError):
+    """The body is larger than {limit} bytes."""
+
+    status = 413
+    title = "Body too large"
+
+
+class UnsupportedMediaType(FunctionError):
+    """The body has to be application/json, not {media_type!r}."""
+
+    status = 415
+    title = "Unsupported media type"
+    headers: ClassVar[Mapping[str, str]] = {"Accept": "application/json"}
+
+
+class InvalidArguments(FunctionError):
+    """The arguments do not fit the workflow."""
+
+    status = 422
+    title = "Invalid arguments"
+    members = ("errors",)
+
+
+class NoWorkerYet(FunctionError):
+    """No worker of the application {application!r} has started yet, so no workflow is known."""
+
+    status = 503
+    title = "No worker yet"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class DatabaseUnavailable(FunctionError):
+    """The database cannot be reached at the moment."""
+
+    status = 503
+    title = "Database unavailable"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "2"}
+
+
+def _shortened(text: str, limit: int = 100) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"

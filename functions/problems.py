@@ -1,0 +1,43 @@
+"""Turn every error into an answer: application/problem+json (RFC 9457)."""
+
+import logging
+import re
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from .answers import Answer
+from .errors import DatabaseUnavailable, FunctionError, NothingHere, UnknownMethod
+
+logger = logging.getLogger(__name__)
+
+
+def problem(error: Exception) -> Response:
+    """The answer to `error`; of one that nobody expected it tells nothing but the status."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
+    if not isinstance(error, FunctionError):
+        logger.error("unexpected error", exc_info=error)
+        error = FunctionError()
+    if isinstance(error, DatabaseUnavailable):
+        logger.warning("database unavailable: %s", type(error.__cause__).__name__)
+    body = {
+        "type": _type(error),
+        "title": error.title,
+        "status": error.status,
+        "detail": str(error),
+    } | {member: getattr(error, member) for member in error.members}
+    return Answer(body, error.status, error.headers, media_type="application/problem+json")
+
+
+async def unrouted(request: Request, error: Exception) -> Response:
+    """The answer where Starlette has found no route."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return problem(UnknownMethod(method=request.method))
+    return problem(NothingHere())
+
+
+def _type(error: FunctionError) -> str:
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    return f"urn:dbos-functions:problem:{words}"

@@ -1,0 +1,52 @@
+"""Make a handler a target of functions-framework: its method, its parameters, its errors."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import functions_framework.aio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .errors import MethodNotAllowed, UnknownParameter, UnknownWorkflowId
+from .problems import problem
+
+MAX_ID = 1024
+"""Characters; far below what an index of Postgres takes."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def target(method: str, *, parameters: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
+    """A handler that answers only `method`, knows only these query `parameters`, never raises."""
+    allowed = f"{method}, HEAD" if method == "GET" else method
+
+    def make_target(handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        async def answer(request: Request) -> Response:
+            try:
+                if request.method not in allowed.split(", "):
+                    raise MethodNotAllowed(request.method, allowed)
+                for parameter in request.query_params:
+                    if parameter not in parameters:
+                        raise UnknownParameter(parameter=parameter)
+                return await handler(request)
+            except Exception as error:
+                return problem(error)
+
+        return cast(Handler, functions_framework.aio.http(answer))
+
+    return make_target
+
+
+def argument(request: Request) -> str:
+    """What follows the function in the path: the rest, for a function deployed alone."""
+    return str(request.path_params.get("path", ""))
+
+
+def workflow_id(request: Request) -> str:
+    """The workflow id in the path; raises UnknownWorkflowId for one that nothing can have."""
+    candidate = argument(request)
+    if not candidate.strip() or "\0" in candidate or len(candidate) > MAX_ID:
+        raise UnknownWorkflowId(candidate)
+    return candidate
