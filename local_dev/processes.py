@@ -1,0 +1,106 @@
+"""Child processes that start again when they end or when their code changes."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Self
+
+from watchfiles import PythonFilter, watch
+
+CHECK = 500
+"""Milliseconds between two looks at whether a process has ended."""
+
+PAUSE = 2.0
+"""Seconds at least from one start to the next, unless the code has changed."""
+
+PATIENCE = 10.0
+"""Seconds that a process has to stop."""
+
+logger = logging.getLogger("local_dev")
+
+
+class Process:
+    """`python -m ...` that lives as long as its `with` block, whatever happens to it."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        code: Iterable[str],
+        environ: Mapping[str, str],
+        pid_files: Path,
+    ) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", *command]
+        self._code = [Path(directory).resolve() for directory in code]
+        self._environ = {**os.environ, **environ}
+        self._pid_file = pid_files / f"{name}.pid"
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self._pid_file.unlink(missing_ok=True)
+
+    def look(self, changed: Iterable[Path]) -> None:
+        """Start again if one of the `changed` files is its code, or if it has ended."""
+        if any(path.is_relative_to(code) for path in changed for code in self._code):
+            logger.info("%s: its code has changed, starting it again", self.name)
+            self._stop()
+            self._start()
+        elif self._ended() and time.monotonic() - self._started_at >= PAUSE:
+            logger.info("%s: %s, starting it again", self.name, _ending(self._process.returncode))
+            self._start()
+
+    def _ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def _start(self) -> None:
+        # A session of its own: Ctrl-C reaches only local_dev, which stops things in order.
+        self._process = subprocess.Popen(self._command, env=self._environ, start_new_session=True)
+        self._started_at = time.monotonic()
+        self._pid_file.write_text(str(self._process.pid))
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def running(processes: Iterable[Process]) -> Iterator[list[Process]]:
+    """The processes, started in order and stopped in reverse."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(process) for process in processes]
+
+
+def keep_alive(processes: Iterable[Process], directories: Iterable[str], stop: Event) -> None:
+    """Look after the processes and the code in `directories` until `stop` is set."""
+    for changes in watch(
+        *directories,
+        watch_filter=PythonFilter(),
+        stop_event=stop,
+        rust_timeout=CHECK,
+        yield_on_timeout=True,
+    ):
+        for process in processes:
+            process.look([Path(path) for _, path in changes])
+
+
+def _ending(returncode: int) -> str:
+    if returncode < 0:
+        return f"killed by {signal.Signals(-returncode).name}"
+    return f"ended with exit code {returncode}"
