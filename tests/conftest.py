@@ -1,0 +1,85 @@
+"""A PostgreSQL for the session, a migrated template, a cheap copy of it for every test."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from dbos import DBOS
+from psycopg import sql
+
+import worker.workflows
+from local_dev.postgres import postgres
+from worker import catalog
+
+APPLICATION = "dbos-functions"
+
+NewDatabase = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the session's PostgreSQL."""
+    with postgres(tmp_path_factory.mktemp("postgres") / "data") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """The name of a database in which a worker has started once."""
+    url = _url(server, "template_worker")
+    DBOS.migrate(url)
+    catalog.publish(
+        catalog.find_workflows(worker.workflows),
+        database_url=url,
+        application=APPLICATION,
+        version="1",
+    )
+    return "template_worker"
+
+
+@pytest.fixture(scope="session")
+def new_database(server: str) -> NewDatabase:
+    """Makes a copy of the database it is given; returns its URL."""
+    numbers = itertools.count()
+
+    def create(origin: str) -> str:
+        name = f"test_{next(numbers)}"
+        statement = sql.SQL("create database {} template {}")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(origin)))
+        return _url(server, name)
+
+    return create
+
+
+@pytest.fixture
+def database(new_database: NewDatabase, template: str) -> str:
+    """The URL of a database in which a worker has started once."""
+    return new_database(template)
+
+
+@pytest.fixture
+def empty_database(new_database: NewDatabase) -> str:
+    """The URL of a database in which no worker has ever started."""
+    return new_database("template1")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's own directory."""
+    return Path(__file__).parent.parent
+
+
+def _url(server: str, database: str) -> str:
+    return server.replace("/postgres?", f"/{database}?")
+
+
+def needed(path: str) -> str:
+    """`path`, or a skip on a machine that lacks it; under CI that is a failure."""
+    if not Path(path).exists():
+        assert not os.environ.get("CI"), f"{path} is needed"
+        pytest.skip(f"{path} is not installed")
+    return path

@@ -1,0 +1,134 @@
+"""Finding workflows in a package and publishing them."""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import psycopg
+import pytest
+
+from worker.catalog import Entry, find_workflows, publish
+from worker.errors import (
+    DuplicateWorkflow,
+    InexpressibleArgument,
+    RefusedByDBOS,
+    UndeclaredQueue,
+)
+
+MakePackage = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def make_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> MakePackage:
+    """Writes a package of workflow files; returns it, imported."""
+
+    def make(**modules: str) -> ModuleType:
+        name = f"package_{abs(hash(request.node.name))}"
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "__init__.py").touch()
+        for module, source in modules.items():
+            (directory / f"{module}.py").write_text(f"from worker import workflow\n{source}")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return import_module(name)
+
+    return make
+
+
+def test_every_module_is_found_by_itself(make_package: MakePackage) -> None:
+    """Sorted by name; names are the functions' own or given; plain helpers do not count."""
+    package = make_package(
+        one="@workflow()\ndef zebra(stripes: int) -> int:\n    '''Count.'''\ndef helper(): ...",
+        two="@workflow(name='given', queue='report_queue')\nasync def own() -> None: ...",
+        three="from .one import zebra",
+    )
+
+    entries = find_workflows(package)
+
+    assert [(entry.name, entry.queue, entry.description) for entry in entries] == [
+        ("given", "report_queue", ""),
+        ("zebra", "task_queue", "Count."),
+    ]
+    assert entries[1].arguments["required"] == ["stripes"]
+    assert entries[1].result == {"type": "integer"}
+
+
+def test_two_workflows_of_one_name_are_refused(make_package: MakePackage) -> None:
+    """The sentence names both functions."""
+    package = make_package(
+        one="@workflow()\ndef twice() -> None: ...\n@workflow(name='twice')\ndef again(): ..."
+    )
+
+    with pytest.raises(DuplicateWorkflow, match=r"'twice': .*one\.twice and .*one\.again"):
+        find_workflows(package)
+
+
+def test_two_files_with_a_workflow_of_one_name_are_refused(make_package: MakePackage) -> None:
+    """DBOS notices this one; the sentence names both files."""
+    package = make_package(
+        one="@workflow()\ndef twin() -> None: ...", two="@workflow()\ndef twin() -> None: ..."
+    )
+
+    with pytest.raises(RefusedByDBOS, match=r"two cannot be loaded: .*one\.py and .*two\.py"):
+        find_workflows(package)
+
+
+def test_an_undeclared_queue_is_refused(make_package: MakePackage) -> None:
+    """Its workflows would wait for ever."""
+    package = make_package(one="@workflow(queue='nowhere')\ndef waits() -> None: ...")
+
+    with pytest.raises(UndeclaredQueue, match=r"one\.waits: the queue 'nowhere'"):
+        find_workflows(package)
+
+
+def test_an_inexpressible_argument_is_refused(make_package: MakePackage) -> None:
+    """Before anything is started."""
+    package = make_package(one="@workflow()\ndef odd(fine: int, f: type(print)) -> None: ...")
+
+    with pytest.raises(InexpressibleArgument, match=r"one\.odd: the parameter 'f'"):
+        find_workflows(package)
+
+
+def names(database: str, application: str) -> list[str]:
+    """What is published."""
+    query = "select name from catalog.workflows where application = %s order by name"
+    with psycopg.connect(database) as connection:
+        return [name for (name,) in connection.execute(query, (application,))]
+
+
+def entries(*names: str) -> list[Entry]:
+    """Workflows without arguments."""
+    return [Entry(name, "task_queue", "", {"type": "object"}, {}) for name in names]
+
+
+def test_publishing_replaces_what_the_application_had(empty_database: str) -> None:
+    """And leaves that of others alone."""
+    for application, listed in [("a", ("x", "y")), ("b", ("x",)), ("a", ("y", "z"))]:
+        publish(entries(*listed), database_url=empty_database, application=application, version="1")
+
+    assert names(empty_database, "a") == ["y", "z"]
+    assert names(empty_database, "b") == ["x"]
+
+
+def test_workers_that_start_together_publish_safely(empty_database: str) -> None:
+    """Each creates the schema if it is missing; they take turns."""
+    with ThreadPoolExecutor(8) as workers:
+        published = [
+            workers.submit(
+                publish,
+                entries("x", "y"),
+                database_url=empty_database,
+                application="a",
+                version="1",
+            )
+            for _ in range(8)
+        ]
+
+    assert [each.exception() for each in published] == [None] * 8
+    assert names(empty_database, "a") == ["x", "y"]

@@ -1,0 +1,128 @@
+"""The functions and their database: how much they ask of it, and what they do without it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from starlette.testclient import TestClient
+
+from functions.client import engine
+from tests.proxy import Proxy
+
+from .conftest import Serve
+
+
+@pytest.fixture
+def proxy(database: str) -> Iterator[Proxy]:
+    """A wire that can be measured and cut."""
+    with Proxy(database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def functions(serve: Serve, proxy: Proxy) -> Iterator[TestClient]:
+    """The functions at the other end of the wire, warm."""
+    with serve(proxy.url) as client:
+        assert client.post("/launch/greeting").status_code == 202
+        yield client
+
+
+def test_a_warm_launch_is_frugal(functions: TestClient, proxy: Proxy) -> None:
+    """No new connection, at most five round trips."""
+    before = (proxy.connections, proxy.round_trips)
+
+    assert functions.post("/launch/greeting").status_code == 202
+
+    assert proxy.connections == before[0]
+    assert 0 < proxy.round_trips - before[1] <= 5
+
+
+def test_a_warm_status_makes_no_connection(functions: TestClient, proxy: Proxy) -> None:
+    """It uses the pool, like every function."""
+    location = functions.post("/launch/greeting").headers["Location"]
+    connections = proxy.connections
+
+    assert functions.get(location).status_code == 200
+
+    assert proxy.connections == connections
+
+
+def test_dead_connections_do_not_show(functions: TestClient, proxy: Proxy) -> None:
+    """An instance that was frozen wakes up with them; the launch is tried on a new one."""
+    proxy.cut()
+    launch = functions.post("/launch/greeting")
+    proxy.cut()
+    status = functions.get(launch.headers["Location"])
+
+    assert (launch.status_code, status.status_code) == (202, 200)
+
+
+@pytest.mark.parametrize("outage", ["refusing", "frozen"])
+def test_a_database_that_is_away_is_a_503(functions: TestClient, proxy: Proxy, outage: str) -> None:
+    """Never a hang, and back to normal by itself."""
+    with getattr(proxy, outage)():
+        away = [functions.post("/launch/greeting"), functions.get("/status/any")]
+    proxy.cut()
+    back = functions.post("/launch/greeting")
+
+    assert [answer.status_code for answer in away] == [503, 503]
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in away)
+    assert away[0].json()["title"] == "Database unavailable"
+    assert back.status_code == 202
+
+
+def test_nothing_of_the_database_leaks(functions: TestClient, proxy: Proxy) -> None:
+    """No host, no SQL, no traceback in the answer."""
+    with proxy.refusing():
+        answer = functions.post("/launch/greeting")
+
+    for secret in ("127.0.0.1", "postgres", "select", "insert", "Traceback"):
+        assert secret not in answer.text
+
+
+def test_an_exhausted_pool_is_a_503(functions: TestClient) -> None:
+    """Whoever finds no connection in time is told to come back."""
+    with ExitStack() as taken:
+        for _ in range(engine().pool.size()):  # type: ignore[attr-defined]
+            taken.enter_context(engine().connect())
+        exhausted = functions.post("/launch/greeting")
+    again = functions.post("/launch/greeting")
+
+    assert (exhausted.status_code, again.status_code) == (503, 202)
+    assert "Retry-After" in exhausted.headers
+
+
+def test_many_at_once_share_the_pool(functions: TestClient, proxy: Proxy) -> None:
+    """Never more connections than POOL_SIZE."""
+    with ThreadPoolExecutor(20) as callers:
+        answers = list(callers.map(lambda _: functions.post("/launch/greeting"), range(60)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert proxy.connections <= 5
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/launch/greeting"), ("GET", "/status/x")])
+def test_before_any_worker_has_started_there_is_a_503(
+    serve: Serve, empty_database: str, method: str, path: str
+) -> None:
+    """It says so, and when to come back."""
+    with serve(empty_database) as functions:
+        answer = functions.request(method, path)
+
+    assert answer.status_code == 503
+    assert "No worker" in answer.json()["detail"]
+    assert "Retry-After" in answer.headers
+
+
+def test_a_catalog_of_another_application_does_not_count(
+    serve: Serve, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application is named, since APP_NAME may be the mistake."""
+    monkeypatch.setenv("APP_NAME", "another")
+
+    with serve(database) as functions:
+        answer = functions.post("/launch/greeting")
+
+    assert answer.status_code == 503
+    assert "'another'" in answer.json()["detail"]

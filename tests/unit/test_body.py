@@ -1,0 +1,112 @@
+"""JSON that every reader understands."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from functions.body import MAX_BYTES, MAX_DEPTH, json_object
+from functions.errors import (
+    BodyTooLarge,
+    FunctionError,
+    InvalidArguments,
+    MalformedBody,
+    UnsupportedMediaType,
+)
+
+
+def read(body: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
+    """What `json_object` makes of a request with this body."""
+    headers = [(b"content-type", content_type.encode())] if content_type else []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    return asyncio.run(json_object(request))
+
+
+def nested(depth: int) -> bytes:
+    """An object whose value is `depth - 1` lists deep."""
+    return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"{}", {}),
+        ('{"é": "☃😀"}'.encode(), {"é": "☃😀"}),
+        (b'{"a": "\\ud83d\\ude00", "b": "\\u0000"}', {"a": "😀", "b": "\0"}),
+        (b'{"a": 1e308, "b": -0.0, "c": 123456789012345678901234567890}', None),
+        (nested(MAX_DEPTH), None),
+    ],
+)
+def test_json_is_read(body: bytes, value: dict[str, Any] | None) -> None:
+    """Also its corners."""
+    assert value is None or read(body) == value
+    assert isinstance(read(body), dict)
+
+
+def test_no_body_is_an_empty_object() -> None:
+    """Whatever its type is said to be."""
+    assert read(b"", None) == read(b"", "text/plain") == {}
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_the_media_type_may_have_parameters(content_type: str) -> None:
+    """And any case."""
+    assert read(b"{}", content_type) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"{'a': 1}",
+        b'{"a": 1,}',
+        b'{"a": 1} {}',
+        b"\xff\xfe{}",
+        b'{"a": "\xff"}',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": "\\ud800"}',
+        b'{"\\udc00": 1}',
+        nested(MAX_DEPTH + 1),
+        nested(100_000),
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    """Also what Python alone would read."""
+    with pytest.raises(MalformedBody, match="The body is not JSON: "):
+        read(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null", b"[{}]"])
+def test_other_json_than_an_object_does_not_fit(body: bytes) -> None:
+    """The pointer is that of the whole body."""
+    with pytest.raises(InvalidArguments) as raised:
+        read(body)
+
+    assert vars(raised.value)["errors"] == [{"pointer": "", "message": "is not a JSON object"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "error"),
+    [
+        (b"{}", None, UnsupportedMediaType),
+        (b"{}", "text/plain", UnsupportedMediaType),
+        (b"a=1", "application/x-www-form-urlencoded", UnsupportedMediaType),
+        (b" " * (MAX_BYTES + 1), "application/json", BodyTooLarge),
+    ],
+)
+def test_other_bodies_are_refused(
+    body: bytes, content_type: str | None, error: type[FunctionError]
+) -> None:
+    """By their type and by their size."""
+    with pytest.raises(error):
+        read(body, content_type)

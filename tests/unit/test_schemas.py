@@ -1,0 +1,159 @@
+"""JSON Schemas of signatures."""
+
+import datetime
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from worker.errors import InexpressibleArgument, InexpressibleResult
+from worker.schemas import arguments_schema, result_schema
+
+
+class Opaque:
+    """A class without a schema."""
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Item:
+    sku: str
+    quantity: int = 1
+
+
+class Address(BaseModel):
+    street: str
+
+
+def expressible(  # type: ignore[no-untyped-def]
+    name: str,
+    count: Annotated[int, Field(ge=1, description="how many")] = 1,
+    *,
+    colour: Colour = Colour.RED,
+    speed: Literal["slow", "fast"] = "slow",
+    when: datetime.datetime | None = None,
+    items: list[Item] | None = None,
+    address: Address | None = None,
+    anything: Any = None,
+    unannotated=None,  # type: ignore[no-untyped-def]
+    copy: bool = False,
+    model_config: str = "",
+    _private: int = 0,
+) -> dict[str, int]:
+    return {}
+
+
+def test_the_schema_has_exactly_the_arguments_in_their_order() -> None:
+    """Names that pydantic's models reserve are names like any other."""
+    schema = arguments_schema(expressible)
+
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == ["name"]
+    assert list(schema["properties"]) == [
+        *("name", "count", "colour", "speed", "when", "items", "address", "anything"),
+        *("unannotated", "copy", "model_config", "_private"),
+    ]
+
+
+def test_constraints_and_descriptions_are_kept() -> None:
+    """`Annotated` with a `Field` says more than the type."""
+    assert arguments_schema(expressible)["properties"]["count"] == {
+        "default": 1,
+        "description": "how many",
+        "minimum": 1,
+        "title": "Count",
+        "type": "integer",
+    }
+
+
+def test_a_default_that_is_not_json_is_left_out() -> None:
+    """The argument stays optional; the function knows its default."""
+
+    def odd(values: list[int] = ...) -> None:
+        pass
+
+    assert arguments_schema(odd)["properties"]["values"].keys() == {"title", "type", "items"}
+
+
+def opaque(known: str, other: Opaque) -> None:
+    pass
+
+
+def function(known: str, other: Callable[[int], int]) -> None:
+    pass
+
+
+def undefined(known: str, other: "Missing") -> None:  # type: ignore[name-defined]  # noqa: F821
+    pass
+
+
+def positional(other: str, /, known: str) -> None:
+    pass
+
+
+def starred(known: str, *other: str) -> None:
+    pass
+
+
+def keywords(known: str, **other: str) -> None:
+    pass
+
+
+def options(known: str, options: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("refused", "parameter"),
+    [
+        (opaque, "other"),
+        (function, "other"),
+        (undefined, "other"),
+        (positional, "other"),
+        (starred, "other"),
+        (keywords, "other"),
+        (options, "options"),
+    ],
+)
+def test_what_has_no_schema_is_refused_by_name(refused: Callable[..., Any], parameter: str) -> None:
+    """The sentence names the function and the parameter."""
+    with pytest.raises(InexpressibleArgument) as raised:
+        arguments_schema(refused)
+
+    message = str(raised.value)
+    assert message.startswith(f"{__name__}.{refused.__name__}: the parameter '{parameter}'")
+    assert "\n" not in message
+
+
+def test_the_result_has_a_schema() -> None:
+    """It is what callers will get, as JSON."""
+    assert result_schema(expressible) == {
+        "additionalProperties": {"type": "integer"},
+        "type": "object",
+    }
+
+
+def test_a_result_without_a_type_may_be_anything() -> None:
+    """No annotation allows everything."""
+
+    def untyped():  # type: ignore[no-untyped-def]
+        pass
+
+    assert result_schema(untyped) == {}
+
+
+def test_a_result_without_a_schema_is_refused() -> None:
+    """The sentence names the function."""
+
+    def returns_opaque() -> Opaque:
+        return Opaque()
+
+    with pytest.raises(InexpressibleResult, match=r"returns_opaque: its return type"):
+        result_schema(returns_opaque)
