@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import jsonschema_rs
@@ -39,7 +39,11 @@ class Workflow:
     description: str
     arguments: Schema
     result: Schema
-    validator: Any
+
+    @cached_property
+    def validator(self) -> Any:
+        """The schema of the arguments, compiled when the first launch needs it."""
+        return jsonschema_rs.validator_for(self.arguments, validate_formats=True)
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise InvalidArguments unless `arguments` fit the schema."""
@@ -88,13 +92,7 @@ class Catalog:
             rows = connection.execute(SELECT, {"application": self.application}).all()
         if not rows:
             raise NoWorkerYet(application=self.application)
-        return {
-            row.name: Workflow(
-                **row._mapping,
-                validator=jsonschema_rs.validator_for(row.arguments, validate_formats=True),
-            )
-            for row in rows
-        }
+        return {row.name: Workflow(**row._mapping) for row in rows}
 
 
 @cache

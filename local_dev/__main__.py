@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import functions.errors
@@ -76,10 +76,13 @@ def only_instance(data: Path) -> Iterator[None]:
 @contextmanager
 def database(data: Path) -> Iterator[str]:
     """The URL of the database that is set, or of one that is started on `data`."""
-    given = os.environ.get("DBOS_SYSTEM_DATABASE_URL")
-    with nullcontext(given) if given else postgres(data / "postgres") as url:
+    if os.environ.get("DBOS_SYSTEM_DATABASE_URL"):
+        url = WorkerSettings.from_env(os.environ).database_url
         check_database(url)
         yield url
+    else:
+        with postgres(data / "postgres") as url:
+            yield url
 
 
 def processes(options: argparse.Namespace, url: str) -> list[Process]:

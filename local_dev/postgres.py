@@ -15,7 +15,8 @@ with warnings.catch_warnings():
 def postgres(directory: Path) -> Iterator[str]:
     """A server on the data in `directory`, which is created if need be; yields its URL."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(directory, cleanup_mode=None)
+    server = get_server(directory, cleanup_mode=None, start=False)
+    server.start()
     try:
         socket = server.get_postmaster_info().socket_dir
         yield f"postgresql://postgres@/postgres?host={quote(str(socket))}"

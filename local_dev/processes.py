@@ -17,7 +17,7 @@ from watchfiles import PythonFilter, watch
 CHECK = 500
 """Milliseconds between two looks at whether a process has ended."""
 
-PAUSE = 2.0
+PAUSE = 5.0
 """Seconds at least from one start to the next, unless the code has changed."""
 
 PATIENCE = 10.0

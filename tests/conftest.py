@@ -1,7 +1,6 @@
 """A PostgreSQL for the session, a migrated template, a cheap copy of it for every test."""
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from psycopg import sql
 
 import worker.workflows
 from local_dev.postgres import postgres
+from tests.project import ROOT
 from worker import catalog
 
 APPLICATION = "dbos-functions"
@@ -70,16 +70,8 @@ def empty_database(new_database: NewDatabase) -> str:
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's own directory."""
-    return Path(__file__).parent.parent
+    return ROOT
 
 
 def _url(server: str, database: str) -> str:
     return server.replace("/postgres?", f"/{database}?")
-
-
-def needed(path: str) -> str:
-    """`path`, or a skip on a machine that lacks it; under CI that is a failure."""
-    if not Path(path).exists():
-        assert not os.environ.get("CI"), f"{path} is needed"
-        pytest.skip(f"{path} is not installed")
-    return path

@@ -1,6 +1,7 @@
 """The documented commands as real processes."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -70,6 +71,10 @@ def python(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, *arguments)
 
 
+ALL = python("-m", "uvicorn", "functions.asgi:app", "--port", "{port}")
+"""All functions behind one server."""
+
+
 @contextmanager
 def worker(cwd: Path, environ: Environ) -> Iterator[Process]:
     """`python -m worker`, ready to execute."""
@@ -79,7 +84,7 @@ def worker(cwd: Path, environ: Environ) -> Iterator[Process]:
 
 
 @contextmanager
-def server(command: tuple[str, ...], cwd: Path, environ: Environ) -> Iterator[httpx2.Client]:
+def serve(command: tuple[str, ...], cwd: Path, environ: Environ) -> Iterator[httpx2.Client]:
     """`command` as an HTTP server on a port of its own, which `{port}` stands for."""
     port = free_port()
     command = tuple(part.format(port=port) for part in command)
@@ -90,6 +95,23 @@ def server(command: tuple[str, ...], cwd: Path, environ: Environ) -> Iterator[ht
         wait_until(lambda: process.popen.poll() is not None or answers(client))
         assert process.popen.poll() is None, process.said()
         yield client
+
+
+@contextmanager
+def local_dev(project: Path) -> Iterator[tuple[Process, httpx2.Client]]:
+    """`python -m local_dev` in `project`, once functions and worker are up."""
+    port = free_port()
+    command = python("-m", "local_dev", "--port", str(port))
+    with (
+        run(*command, cwd=project, environ={}) as process,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client,
+    ):
+        try:
+            wait_until(lambda: answers(client))
+            wait_until(lambda: client.get("/local_dev").status_code == 200)
+            yield process, client
+        finally:
+            process.stop(signal.SIGTERM)
 
 
 def answers(client: httpx2.Client) -> bool:
@@ -107,7 +129,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], T], deadline: float = DEADLINE) -> T:
+def wait_until(condition: Callable[[], T | None], deadline: float = DEADLINE) -> T:
     """What `condition` returns once that is true."""
     end = time.monotonic() + deadline
     while not (result := condition()):

@@ -1,6 +1,8 @@
 """JSON Schemas (2020-12) of a workflow's arguments and result, made from its type hints."""
 
 import inspect
+import json
+import math
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -8,12 +10,13 @@ from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
+from pydantic_core import SchemaError
 
 from .errors import InexpressibleArgument, InexpressibleResult
 
 Schema = dict[str, Any]
 
-NO_SCHEMA = (PydanticUserError, NameError, TypeError)
+NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)
 
 RESERVED = {"self", "options"}
 """`DBOSClient.enqueue` has parameters of these names, so no client could pass them on."""
@@ -55,6 +58,8 @@ def _inexpressible(parameter: inspect.Parameter, function: Callable[..., Any]) -
         return "give each argument a name and a type of its own"
     if parameter.name in RESERVED:
         return "DBOS uses this name itself; choose another"
+    if isinstance(parameter.default, float) and not math.isfinite(parameter.default):
+        return f"its default {parameter.default} is not a JSON number"
     try:
         _schema(_resolved(parameter.annotation, function), "validation")
     except NO_SCHEMA as error:
@@ -75,7 +80,9 @@ def _schema(hint: Any, mode: JsonSchemaMode) -> Schema:
     with warnings.catch_warnings():
         # A default that is not JSON is left out of the schema; the function still has it.
         warnings.simplefilter("ignore", PydanticJsonSchemaWarning)
-        return TypeAdapter(hint).json_schema(mode=mode)
+        schema = TypeAdapter(hint).json_schema(mode=mode)
+    json.dumps(schema, allow_nan=False)  # Python's infinities are no JSON.
+    return schema
 
 
 def _first_line(error: Exception) -> str:

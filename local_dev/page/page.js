@@ -1,7 +1,7 @@
 // The page: choose a workflow of the catalog, fill in its form, launch it, watch it.
 
 import { fields, read, show } from "./form.js";
-import { follow } from "./runs.js";
+import { AWAY, follow, PATIENCE } from "./runs.js";
 
 const REFRESH = 5000;
 const KEPT = 20;
@@ -23,15 +23,17 @@ refresh();
 
 /** Read the catalog again and again: a workflow may be added, the server may go away. */
 async function refresh() {
+  let away;
   try {
-    const response = await fetch("/local_dev", { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch("/local_dev", { signal: AbortSignal.timeout(PATIENCE) });
     const body = await response.json();
     if (response.ok) showCatalog(body);
-    showHealth(response.ok ? undefined : body.detail);
+    else away = body.detail;
   } catch {
-    showHealth("The server is away. Trying again.");
+    away = "The server is away. Trying again.";
   }
-  setTimeout(refresh, REFRESH);
+  showHealth(away);
+  setTimeout(refresh, away ? AWAY : REFRESH);
 }
 
 function showHealth(away) {
@@ -67,7 +69,7 @@ async function launch() {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(read(form)),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(PATIENCE),
     });
     const body = await response.json();
     showErrors(response.ok ? [] : (body.errors ?? [{ pointer: "", message: body.detail }]));

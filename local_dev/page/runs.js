@@ -1,7 +1,11 @@
 // The live rows: each follows its workflow until it has ended.
 
 const UNFINISHED = new Set(["ENQUEUED", "DELAYED", "PENDING"]);
-const AWAY = 2000;
+/** Milliseconds until a server that is away is asked again. */
+export const AWAY = 2000;
+
+/** Milliseconds; the functions promise an answer within five seconds. */
+export const PATIENCE = 7000;
 
 /** Add a row on top of `list` and keep it up to date; `server(away)` hears how the server is. */
 export function follow(list, { workflow, url }, server) {
@@ -24,7 +28,7 @@ async function poll(row, url, server) {
 async function look(row, url) {
   let response;
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE) });
   } catch {
     return { pause: AWAY, away: "The server is away. Trying again." };
   }

@@ -2,6 +2,7 @@
 
 import datetime
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -41,7 +42,7 @@ def expressible(  # type: ignore[no-untyped-def]
     items: list[Item] | None = None,
     address: Address | None = None,
     anything: Any = None,
-    unannotated=None,  # type: ignore[no-untyped-def]
+    unannotated=None,
     copy: bool = False,
     model_config: str = "",
     _private: int = 0,
@@ -110,6 +111,14 @@ def options(known: str, options: str) -> None:
     pass
 
 
+def infinite(known: str, other: float = math.inf) -> None:
+    pass
+
+
+def pattern(known: str, other: Annotated[str, Field(pattern="(")]) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("refused", "parameter"),
     [
@@ -119,6 +128,8 @@ def options(known: str, options: str) -> None:
         (positional, "other"),
         (starred, "other"),
         (keywords, "other"),
+        (infinite, "other"),
+        (pattern, "other"),
         (options, "options"),
     ],
 )

@@ -1,0 +1,201 @@
+"""The documented commands as real processes, from a launch to its result."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from dbos import DBOSClient, EnqueueOptions, WorkflowSerializationFormat
+
+from tests.calls import finished, launched
+from tests.processes import ALL, python, run, serve, wait_until, worker
+
+
+def one(target: str, source: str = "functions/main.py") -> tuple[str, ...]:
+    """functions-framework serves one function."""
+    framework = Path(python()[0]).parent / "functions-framework"
+    return (str(framework), "--source", source, "--target", target, "--port", "{port}")
+
+
+def test_a_launch_leads_to_a_result(root: Path, environ: dict[str, str]) -> None:
+    """Launch, follow `Location`, read the result."""
+    with worker(root, environ), serve(ALL, root, environ) as functions:
+        body = finished(functions, launched(functions, "greeting", name="World"))
+
+    assert (body["status"], body["result"], body["attempts"]) == ("SUCCESS", "Hello, World!", 1)
+    assert body["created_at"] <= body["started_at"] <= body["completed_at"]
+    assert body["application_version"] == "1"
+
+
+def test_functions_can_be_served_one_by_one(root: Path, environ: dict[str, str]) -> None:
+    """Each sees only its own argument; STATUS_URL tells `launch` where `status` is."""
+    with worker(root, environ), serve(one("status"), root, environ) as status:
+        environ |= {"STATUS_URL": str(status.base_url)}
+        with serve(one("launch"), root, environ) as launch:
+            answer = launch.post("/greeting", json={"name": "World"})
+            body = finished(status, answer.headers["Location"])
+            known = body["workflow_id"]
+            elsewhere = launch.post("/launch/greeting"), status.get(f"/status/{known}")
+            wrong = launch.get("/greeting"), status.post(f"/{known}")
+
+    assert body["result"] == "Hello, World!"
+    assert answer.headers["Location"] == f"{environ['STATUS_URL']}/{known}"
+    assert answer.json()["links"] == {"status": answer.headers["Location"]}
+    assert [answer.status_code for answer in elsewhere] == [404, 404]
+    assert [answer.status_code for answer in wrong] == [405, 405]
+    assert {answer.headers["Content-Type"] for answer in (*elsewhere, *wrong)} == {
+        "application/problem+json"
+    }
+
+
+@pytest.mark.parametrize("command", [ALL, one("launch"), one("status")])
+def test_functions_refuse_to_start_without_a_policy(
+    root: Path, database: str, command: tuple[str, ...]
+) -> None:
+    """One sentence names the variable."""
+    environ = {"DBOS_SYSTEM_DATABASE_URL": database}
+
+    with run(*[part.format(port=0) for part in command], cwd=root, environ=environ) as process:
+        code = process.popen.wait(30)
+        said = process.said()
+
+    assert code != 0
+    assert said.startswith("functions: AUTH must be set")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "worker: DBOS_SYSTEM_DATABASE_URL must be set"),
+        ("postgresql://x:secret@127.0.0.1:1/x", "worker: the database in DBOS_SYSTEM_DATABASE_URL"),
+    ],
+)
+def test_a_worker_refuses_to_start_without_a_database(root: Path, url: str, sentence: str) -> None:
+    """It says why, and keeps the password to itself."""
+    environ = {"DBOS_SYSTEM_DATABASE_URL": url}
+
+    with run(*python("-m", "worker"), cwd=root, environ=environ) as process:
+        code = process.popen.wait(30)
+        said = process.said()
+
+    assert code == 1
+    assert said.startswith(sentence)
+    assert "secret" not in said
+    assert "Traceback" not in said
+
+
+def test_a_first_worker_makes_the_database(root: Path, server: str) -> None:
+    """Functions that wait for it answer 503 until then."""
+    environ = {
+        "DBOS_SYSTEM_DATABASE_URL": server.replace("/postgres?", "/made_by_worker?"),
+        "AUTH": "none",
+    }
+    with serve(ALL, root, environ) as functions:
+        before = functions.post("/launch/greeting")
+        with worker(root, environ):
+            wait_until(lambda: functions.post("/launch/greeting").status_code == 202)
+
+    assert before.status_code == 503
+
+
+def test_odd_workflows_end_in_clear_errors(project: Path, environ: dict[str, str]) -> None:
+    """None stays PENDING, and the worker lives on."""
+    with worker(project, environ), serve(ALL, project, environ) as functions:
+        names = ["step_not_portable", "result_not_portable", "not_a_number"]
+        followed = {
+            name: launched(functions, name) for name in [*names, "half_a_character", "exits"]
+        }
+        errors = {name: finished(functions, url)["error"] for name, url in followed.items()}
+        fine = finished(functions, launched(functions, "greeting"))
+
+    assert {name: error["name"] for name, error in errors.items()} == {
+        "step_not_portable": "TypeError",
+        "result_not_portable": "NotPortable",
+        "not_a_number": "NotPortable",
+        "half_a_character": "PortableWorkflowError",
+        "exits": "WorkflowExited",
+    }
+    assert "odd.result_not_portable returned what is not portable" in str(errors)
+    assert fine["status"] == "SUCCESS"
+
+
+def test_arguments_arrive_as_their_types(project: Path, environ: dict[str, str]) -> None:
+    """Classes and dates in, JSON out, in an async workflow."""
+    with worker(project, environ), serve(ALL, project, environ) as functions:
+        items = [{"sku": "a", "quantity": 2}, {"sku": "b"}]
+        body = finished(functions, launched(functions, "typed", items=items, day="2026-11-22"))
+        refused = functions.post("/launch/typed", json={"items": [{}], "day": "tomorrow"})
+
+    assert body["result"] == {"total": 3, "weekday": 7, "copy": False}
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/items/0/sku", "/day"]
+
+
+def test_any_client_is_served(root: Path, environ: dict[str, str], database: str) -> None:
+    """Positional arguments in portable JSON, as TypeScript sends them; no application named."""
+    client = DBOSClient(system_database_url=database)
+    options: EnqueueOptions = {
+        "workflow_name": "greeting",
+        "queue_name": "task_queue",
+        "serialization_type": WorkflowSerializationFormat.PORTABLE,
+    }
+    served_id = client.enqueue(options, "TypeScript").workflow_id
+    refused_id = client.enqueue(options, {"not": "a name"}).workflow_id
+    client.destroy()
+
+    with worker(root, environ), serve(ALL, root, environ) as functions:
+        served = finished(functions, f"/status/{served_id}")
+        wrong = finished(functions, f"/status/{refused_id}")
+
+    assert served["result"] == "Hello, TypeScript!"
+    assert wrong["error"]["message"].startswith("Argument validation failed")
+
+
+def test_a_stopped_worker_lets_its_workflow_finish(project: Path, environ: dict[str, str]) -> None:
+    """SIGTERM: what runs is finished, what waits stays enqueued, exit code 0."""
+    with serve(ALL, project, environ) as functions:
+        with worker(project, environ) as process:
+            path = project / "journal"
+            url = launched(functions, "journal", path=str(path), steps=4, seconds=0.3)
+            wait_until(path.exists)
+            process.popen.send_signal(signal.SIGTERM)
+            wait_until(lambda: process.said("draining"))
+            later = launched(functions, "greeting")
+            code = process.popen.wait(30)
+        body = functions.get(url).json()
+        waiting = functions.get(later).json()
+
+    assert code == 0
+    assert (body["status"], body["attempts"]) == ("SUCCESS", 1)
+    assert waiting["status"] == "ENQUEUED"
+
+
+def test_a_worker_stops_after_its_drain_timeout(project: Path, environ: dict[str, str]) -> None:
+    """SIGINT: exit code 0 also then; the next worker goes on with what is left."""
+    path = project / "journal"
+    with serve(ALL, project, environ) as functions:
+        with worker(project, environ | {"DRAIN_TIMEOUT": "0.2"}) as process:
+            url = launched(functions, "journal", path=str(path), steps=2, seconds=1)
+            wait_until(path.exists)
+            code = process.stop(signal.SIGINT)
+        left = functions.get(url).json()
+        with worker(project, environ):
+            body = finished(functions, url)
+
+    assert (code, left["status"]) == (0, "PENDING")
+    assert (body["status"], body["result"], body["attempts"]) == ("SUCCESS", [1, 2], 2)
+
+
+def test_a_killed_worker_loses_nothing(project: Path, environ: dict[str, str]) -> None:
+    """SIGKILL: the next worker goes on from the last step; only the one in flight runs again."""
+    path = project / "journal"
+    with serve(ALL, project, environ) as functions:
+        with worker(project, environ) as process:
+            url = launched(functions, "journal", path=str(path), steps=6, seconds=0.5)
+            wait_until(lambda: path.exists() and len(path.read_text().split()) == 3)
+            process.stop(signal.SIGKILL)
+        with worker(project, environ):
+            body = finished(functions, url)
+
+    assert (body["status"], body["attempts"]) == ("SUCCESS", 2)
+    assert body["result"] == [1, 2, 3, 4, 5, 6]
+    assert path.read_text().split() == ["1", "2", "3", "3", "4", "5", "6"]

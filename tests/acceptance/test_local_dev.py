@@ -1,0 +1,105 @@
+"""`python -m local_dev`: everything on one machine with one command."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.calls import finished, launched
+from tests.processes import DEADLINE, local_dev, python, run, wait_until
+
+
+def test_it_serves_the_page_and_the_functions(project: Path) -> None:
+    """And says where; Ctrl-C ends it with exit code 0 and leaves nothing behind."""
+    with local_dev(project) as (process, client):
+        page = client.get("/")
+        body = finished(client, launched(client, "greeting", name="World"))
+        missing = client.get("/missing")
+        pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
+        code = process.stop(signal.SIGINT)
+        said = process.said()
+
+    assert "<title>dbos-functions</title>" in page.text
+    assert body["result"] == "Hello, World!"
+    assert missing.headers["Content-Type"] == "application/problem+json"
+    assert f"page: {client.base_url}" in said
+    assert code == 0
+    assert "Traceback" not in said
+    assert len(pids) == 2
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_killed_worker_is_started_again_and_its_workflow_goes_on(project: Path) -> None:
+    """The demo that people try first."""
+    journal = project / "journal"
+    with local_dev(project) as (_, client):
+        url = launched(client, "journal", path=str(journal), steps=4, seconds=0.5)
+        wait_until(lambda: journal.exists() and len(journal.read_text().split()) == 2)
+        os.kill(int((project / ".local_dev" / "worker.pid").read_text()), signal.SIGKILL)
+        body = finished(client, url)
+
+    assert (body["status"], body["result"], body["attempts"]) == ("SUCCESS", [1, 2, 3, 4], 2)
+    assert journal.read_text().split() == ["1", "2", "2", "3", "4"]
+
+
+def test_a_new_file_is_a_new_workflow_and_runs_survive_a_restart(project: Path) -> None:
+    """Nothing else has to be edited; the data stays in .local_dev."""
+    with local_dev(project) as (_, client):
+        before = launched(client, "greeting", name="before")
+        finished(client, before)
+        (project / "worker" / "workflows" / "added.py").write_text(
+            "from worker import workflow\n\n\n"
+            "@workflow()\ndef double(number: int) -> int:\n    return 2 * number\n"
+        )
+        wait_until(lambda: client.post("/launch/double", json={"number": 1}).status_code == 202)
+    with local_dev(project) as (_, client):
+        after = finished(client, launched(client, "double", number=21))
+        kept = client.get(before).json()
+
+    assert after["result"] == 42
+    assert kept["result"] == "Hello, before!"
+
+
+def test_a_second_instance_is_refused(project: Path) -> None:
+    """One sentence, also for a port in use."""
+    with local_dev(project) as (_, client):
+        port = str(client.base_url.port)
+        same_data = outcome(project, "--port", "0")
+        same_port = outcome(project, "--port", port, "--data", "elsewhere")
+
+    assert same_data == (1, "local_dev: another local_dev is running on .local_dev\n")
+    assert same_port[0] == 1
+    assert same_port[1].startswith(f"local_dev: port {port} cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense", "local_dev: DBOS_SYSTEM_DATABASE_URL must be set to a URL like"),
+        ("postgresql://127.0.0.1:1/x", "local_dev: the database in DBOS_SYSTEM_DATABASE_URL"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused(project: Path, url: str, sentence: str) -> None:
+    """One sentence and a non-zero exit."""
+    code, said = outcome(project, "--port", "0", DBOS_SYSTEM_DATABASE_URL=url)
+
+    assert code == 1
+    assert said.startswith(sentence)
+    assert "Traceback" not in said
+
+
+def outcome(project: Path, *options: str, **environ: str) -> tuple[int, str]:
+    """The exit code and output of a local_dev that ends by itself."""
+    command = python("-m", "local_dev", *options)
+    with run(*command, cwd=project, environ=environ) as process:
+        return process.popen.wait(DEADLINE), process.said()
+
+
+def alive(pid: int) -> bool:
+    """Whether there is a process `pid`."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,29 @@
+"""What a frontend does: launch a workflow, follow it."""
+
+import time
+from typing import Any
+
+import httpx2
+
+from tests.processes import wait_until
+
+
+def launched(client: httpx2.Client, workflow: str, **arguments: Any) -> str:
+    """Launch a workflow on the all-in-one server; returns where to follow it."""
+    answer = client.post(f"/launch/{workflow}", json=arguments)
+    assert answer.status_code == 202, answer.text
+    return answer.headers["Location"]
+
+
+def finished(client: httpx2.Client, url: str) -> dict[str, Any]:
+    """The status of a workflow once it need not be asked for again."""
+
+    def look() -> dict[str, Any] | None:
+        answer = client.get(url)
+        assert answer.status_code == 200, answer.text
+        if "Retry-After" not in answer.headers:
+            return dict(answer.json())
+        time.sleep(0.05)
+        return None
+
+    return wait_until(look)

@@ -1,0 +1,67 @@
+"""The functions behind PgBouncer in transaction mode, as serverless platforms need it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+
+from tests.processes import free_port, run, wait_until
+
+from .conftest import Serve
+
+CONFIGURATION = """
+[databases]
+* = host={host} user=postgres
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+"""
+
+
+@pytest.fixture
+def pgbouncer(database: str) -> Iterator[str]:
+    """The URL of `database` through a PgBouncer with two server connections."""
+    path = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        assert not os.environ.get("CI"), "pgbouncer is needed"
+        pytest.skip("pgbouncer is not installed")
+    split, port = urlsplit(database), free_port()
+    data = Path(parse_qs(split.query)["host"][0])
+    file = data.parent / f"pgbouncer-{port}.ini"
+    file.write_text(CONFIGURATION.format(host=data, port=port))
+    # It refuses to run as root, and has to reach the server's socket.
+    user = ["-u", data.owner()] if os.geteuid() == 0 else []
+    url = f"postgresql://postgres@127.0.0.1:{port}{split.path}"
+    with run(path, *user, str(file), cwd=data.parent, environ={}):
+        wait_until(lambda: connects(url))
+        yield url
+
+
+def connects(url: str) -> bool:
+    """Whether there is somebody to talk to."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_launch_and_status_work_in_transaction_mode(serve: Serve, pgbouncer: str) -> None:
+    """Statement after statement may be run by another connection."""
+    with serve(pgbouncer) as functions, ThreadPoolExecutor(10) as callers:
+        launches = list(callers.map(lambda _: functions.post("/launch/greeting"), range(50)))
+        urls = [answer.headers["Location"] for answer in launches]
+        statuses = list(callers.map(functions.get, urls))
+
+    assert {answer.status_code for answer in launches} == {202}
+    assert {answer.json()["status"] for answer in statuses} == {"ENQUEUED"}

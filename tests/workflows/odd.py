@@ -1,0 +1,56 @@
+"""Workflows that people write by mistake, and some that are merely unusual."""
+
+import asyncio
+import math
+import sys
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from dbos import DBOS
+
+from worker import workflow
+
+
+@dataclass
+class Item:
+    sku: str
+    quantity: int = 1
+
+
+@DBOS.step(name="opaque")
+def opaque() -> object:
+    return object()
+
+
+@workflow()
+def step_not_portable() -> None:
+    opaque()
+
+
+@workflow()
+def result_not_portable() -> Any:
+    return object()
+
+
+@workflow()
+def not_a_number() -> float:
+    return math.nan
+
+
+@workflow()
+def half_a_character() -> str:
+    raise ValueError("\ud800")
+
+
+@workflow()
+def exits() -> None:
+    sys.exit(3)
+
+
+@workflow()
+async def typed(items: list[Item], day: date, *, copy: bool = False) -> dict[str, Any]:
+    """Arguments arrive as what the type hints say."""
+    await asyncio.sleep(0)
+    total = sum(item.quantity for item in items)
+    return {"total": total, "weekday": day.isoweekday(), "copy": copy}
