@@ -13,6 +13,7 @@ import worker.workflows
 from local_dev.postgres import postgres
 from tests.project import ROOT
 from worker import catalog
+from worker.declarations import find_workflows
 
 APPLICATION = "dbos-functions"
 
@@ -32,7 +33,7 @@ def template(server: str) -> str:
     url = _url(server, "template_worker")
     DBOS.migrate(url)
     catalog.publish(
-        catalog.find_workflows(worker.workflows),
+        find_workflows(worker.workflows),
         database_url=url,
         application=APPLICATION,
         version="1",

@@ -1,5 +1,5 @@
 """The worker: executes the workflows in `worker/workflows/` durably."""
 
-from .catalog import workflow
+from .declarations import workflow
 
 __all__ = ["workflow"]

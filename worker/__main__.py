@@ -5,8 +5,9 @@ import os
 import sys
 
 from . import catalog, queues, workflows
+from .declarations import find_workflows
 from .errors import WorkerError
-from .lifecycle import drain, launch, stop_signals
+from .lifecycle import drain, is_latest_version, launch, stop_signals
 from .settings import Settings
 
 logger = logging.getLogger("worker")
@@ -15,16 +16,17 @@ logger = logging.getLogger("worker")
 def main() -> None:
     """Run one worker from its start to its drain."""
     settings = Settings.from_env(os.environ)
-    entries = catalog.find_workflows(workflows)
+    entries = find_workflows(workflows)
     with stop_signals() as stop:
         launch(settings)
         queues.register(settings.polling_interval)
-        catalog.publish(
-            entries,
-            database_url=settings.database_url,
-            application=settings.app_name,
-            version=settings.app_version,
-        )
+        if is_latest_version():
+            catalog.publish(
+                entries,
+                database_url=settings.database_url,
+                application=settings.app_name,
+                version=settings.app_version,
+            )
         logger.info(
             "executor %s of %s, version %s, executes %s",
             settings.executor_id,

@@ -50,6 +50,11 @@ def check_database(url: str) -> None:
         raise DatabaseUnreachable(reason=str(error).strip()) from error
 
 
+def is_latest_version() -> bool:
+    """Whether no newer version of the application has started; what is new goes to the newest."""
+    return DBOS.get_latest_application_version()["version_name"] == DBOS.application_version
+
+
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set."""

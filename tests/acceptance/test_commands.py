@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 from dbos import DBOSClient, EnqueueOptions, WorkflowSerializationFormat
 
@@ -199,3 +200,16 @@ def test_a_killed_worker_loses_nothing(project: Path, environ: dict[str, str]) -
     assert (body["status"], body["attempts"]) == ("SUCCESS", 2)
     assert body["result"] == [1, 2, 3, 4, 5, 6]
     assert path.read_text().split() == ["1", "2", "3", "3", "4", "5", "6"]
+
+
+def test_an_old_version_leaves_the_catalog_to_the_newest(
+    root: Path, environ: dict[str, str], database: str
+) -> None:
+    """A worker of an old release that is started again does not take new workflows back."""
+    for version in ("1", "2", "1"):
+        with worker(root, environ | {"APP_VERSION": version}):
+            pass
+
+    with psycopg.connect(database) as connection:
+        versions = connection.execute("select distinct application_version from catalog.workflows")
+        assert versions.fetchall() == [("2",)]

@@ -10,7 +10,8 @@ from types import ModuleType
 import psycopg
 import pytest
 
-from worker.catalog import Entry, find_workflows, publish
+from worker.catalog import Entry, publish
+from worker.declarations import find_workflows
 from worker.errors import (
     DuplicateWorkflow,
     InexpressibleArgument,

@@ -1,0 +1,90 @@
+"""Workflows that can be launched: how they are declared, how they are found."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from dbos import DBOS, error, pydantic_args_validator
+
+from .catalog import Entry
+from .errors import DuplicateWorkflow, RefusedByDBOS, UndeclaredQueue
+from .outcomes import portable
+from .queues import QUEUES, TASKS
+from .schemas import arguments_schema, qualified, result_schema
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DECLARATION = "__declaration__"
+
+
+class Declaration(NamedTuple):
+    """What `workflow` was told; it stays on the function until the worker starts."""
+
+    name: str
+    queue: str
+    function: Callable[..., Any]
+
+
+def workflow(
+    *, queue: str = TASKS.name, name: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`DBOS.workflow`, and the workflow can be launched over HTTP.
+
+    It is published as `name` (default: the function's own name) and runs on `queue`. Its
+    arguments are validated against their type hints before it runs; its docstring is its
+    description. All other options are those of `DBOS.workflow`.
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        declaration = Declaration(name or function.__name__, queue, function)
+        validated = {"validate_args": pydantic_args_validator} | options
+        declared = DBOS.workflow(name=declaration.name, **validated)(portable(function))
+        setattr(declared, DECLARATION, declaration)
+        return declared
+
+    return declare
+
+
+def find_workflows(package: ModuleType) -> list[Entry]:
+    """Import every module of `package`; return the workflows declared there, by name.
+
+    Raises DuplicateWorkflow, RefusedByDBOS, UndeclaredQueue, InexpressibleArgument,
+    InexpressibleResult.
+    """
+    found: dict[str, Declaration] = {}
+    for declared in _declarations(package):
+        other = found.setdefault(declared.name, declared)
+        if other is not declared:
+            first, second = qualified(other.function), qualified(declared.function)
+            raise DuplicateWorkflow(name=declared.name, first=first, second=second)
+        if declared.queue not in {queue.name for queue in QUEUES}:
+            raise UndeclaredQueue(function=qualified(declared.function), queue=declared.queue)
+    return [_entry(*found[name]) for name in sorted(found)]
+
+
+def _declarations(package: ModuleType) -> Iterator[Declaration]:
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        for value in vars(_load(module.name)).values():
+            if isinstance(declaration := getattr(value, DECLARATION, None), Declaration):
+                yield declaration
+
+
+def _load(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except error.DBOSException as refusal:
+        raise RefusedByDBOS(module=module, reason=refusal) from refusal
+
+
+def _entry(name: str, queue: str, function: Callable[..., Any]) -> Entry:
+    return Entry(
+        name=name,
+        queue=queue,
+        description=inspect.getdoc(function) or "",
+        arguments=arguments_schema(function),
+        result=result_schema(function),
+    )
