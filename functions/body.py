@@ -5,7 +5,13 @@ from typing import Any
 
 from starlette.requests import Request
 
-from .errors import BodyTooLarge, InvalidArguments, MalformedBody, UnsupportedMediaType
+from .errors import (
+    BodyTooLarge,
+    InvalidArguments,
+    MalformedBody,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+)
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
@@ -14,12 +20,13 @@ MAX_DEPTH = 100
 async def json_object(request: Request) -> dict[str, Any]:
     """The JSON object in the body; an empty body is an empty object.
 
-    Raises BodyTooLarge, UnsupportedMediaType, MalformedBody, InvalidArguments.
+    Raises BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType, MalformedBody,
+    InvalidArguments.
     """
     body = await _read(request)
     if not body:
         return {}
-    _check_media_type(request)
+    _check_representation(request)
     value = _parse(body)
     if not isinstance(value, dict):
         raise InvalidArguments(errors=[{"pointer": "", "message": "is not a JSON object"}])
@@ -27,6 +34,8 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 
 async def _read(request: Request) -> bytes:
+    if int(request.headers.get("content-length", 0)) > MAX_BYTES:
+        raise BodyTooLarge(limit=MAX_BYTES)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -35,7 +44,10 @@ async def _read(request: Request) -> bytes:
     return bytes(body)
 
 
-def _check_media_type(request: Request) -> None:
+def _check_representation(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedEncoding(encoding=encoding)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(media_type=media_type)

@@ -1,14 +1,18 @@
 """How functions reach Postgres: one pool per instance, one short-lived client per invocation."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TypeVar
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from psycopg.errors import InvalidSchemaName, ReadOnlySqlTransaction, UndefinedTable
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -16,6 +20,8 @@ from .errors import DatabaseUnavailable, NoWorkerYet
 from .settings import settings
 
 T = TypeVar("T")
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 DEADLINE = 4.5
 """Seconds until a function answers 503 instead of waiting for the database any longer."""
@@ -25,6 +31,9 @@ CONNECT_ARGS = {
     # in time for a second attempt before the deadline.
     "connect_timeout": 2,
     "tcp_user_timeout": 2000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
     # PgBouncer in transaction mode may run each statement on another connection.
     "prepare_threshold": None,
     "application_name": "dbos-functions",
@@ -34,7 +43,7 @@ CONNECT_ARGS = {
 @cache
 def engine() -> Engine:
     """The pool of this instance, made on first use and never larger than POOL_SIZE."""
-    return create_engine(
+    made = create_engine(
         make_url(settings().database_url).set(drivername="postgresql+psycopg"),
         pool_size=settings().pool_size,
         max_overflow=0,
@@ -43,6 +52,8 @@ def engine() -> Engine:
         hide_parameters=True,
         connect_args=CONNECT_ARGS,
     )
+    listen(made, "commit", _refuse_late_commit)
+    return made
 
 
 @contextmanager
@@ -67,6 +78,7 @@ async def use_client(work: Callable[[DBOSClient], T]) -> T:
     It runs once more if the pooled connection turns out to be dead, so it has to be idempotent.
     Raises DatabaseUnavailable within DEADLINE seconds, and NoWorkerYet.
     """
+    _deadline.set(time.monotonic() + DEADLINE)
     try:
         async with asyncio.timeout(DEADLINE):
             return await asyncio.to_thread(_use_client, work)
@@ -78,6 +90,12 @@ async def use_client(work: Callable[[DBOSClient], T]) -> T:
         if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):
             raise DatabaseUnavailable from error
         raise
+
+
+def _refuse_late_commit(_: Connection) -> None:
+    """The caller was told that the launch has failed, so it must not come true later."""
+    if time.monotonic() > _deadline.get():
+        raise TimeoutError
 
 
 def _use_client(work: Callable[[DBOSClient], T]) -> T:

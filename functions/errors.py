@@ -20,7 +20,8 @@ class FunctionError(Exception):
 
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
-        super().__init__(cleandoc(type(self).__doc__ or "").format(**attributes))
+        shown = {name: _shortened(value) for name, value in attributes.items()}
+        super().__init__(cleandoc(type(self).__doc__ or "").format(**shown))
 
 
 class MalformedBody(FunctionError):
@@ -52,9 +53,7 @@ class UnknownWorkflow(FunctionError):
     members = ("workflows",)
 
     def __init__(self, workflow: str, workflows: list[str]) -> None:
-        super().__init__(
-            workflow=_shortened(workflow), workflows=workflows, known=", ".join(workflows)
-        )
+        super().__init__(workflow=workflow, workflows=workflows, known=", ".join(workflows))
 
 
 class UnknownWorkflowId(FunctionError):
@@ -62,9 +61,6 @@ class UnknownWorkflowId(FunctionError):
 
     status = 404
     title = "Unknown workflow id"
-
-    def __init__(self, workflow_id: str) -> None:
-        super().__init__(workflow_id=_shortened(workflow_id))
 
 
 class MethodNotAllowed(FunctionError):
@@ -99,6 +95,14 @@ class UnsupportedMediaType(FunctionError):
     headers: ClassVar[Mapping[str, str]] = {"Accept": "application/json"}
 
 
+class UnsupportedEncoding(FunctionError):
+    """The body must not be encoded as {encoding!r}."""
+
+    status = 415
+    title = "Unsupported encoding"
+    headers: ClassVar[Mapping[str, str]] = {"Accept-Encoding": "identity"}
+
+
 class InvalidArguments(FunctionError):
     """The arguments do not fit the workflow."""
 
@@ -123,5 +127,6 @@ class DatabaseUnavailable(FunctionError):
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "2"}
 
 
-def _shortened(text: str, limit: int = 100) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
+def _shortened(value: Any, limit: int = 200) -> Any:
+    """Keep what a caller has sent from filling the answer."""
+    return f"{value[:limit]}…" if isinstance(value, str) and len(value) > limit else value

@@ -39,7 +39,7 @@ async def status(request: Request) -> Response:
     def read(client: DBOSClient) -> Response:
         found = client.list_workflows(workflow_ids=[wanted], load_input=False, load_output=False)
         if not found:
-            raise UnknownWorkflowId(wanted)
+            raise UnknownWorkflowId(workflow_id=wanted)
         return answers.status(found[0], outcome(engine(), wanted))
 
     return await use_client(read)

@@ -2,13 +2,14 @@
 
 import logging
 import re
+from http import HTTPMethod
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from .answers import Answer
-from .errors import DatabaseUnavailable, FunctionError, NothingHere, UnknownMethod
+from .errors import DatabaseUnavailable, FunctionError, MethodNotAllowed, NothingHere, UnknownMethod
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,13 @@ def problem(error: Exception) -> Response:
 
 async def unrouted(request: Request, error: Exception) -> Response:
     """The answer where Starlette has found no route."""
-    if isinstance(error, HTTPException) and error.status_code == 405:
+    if not isinstance(error, HTTPException) or error.status_code != 405:
+        return problem(NothingHere())
+    if request.method not in HTTPMethod.__members__:
         return problem(UnknownMethod(method=request.method))
-    return problem(NothingHere())
+    return problem(
+        MethodNotAllowed(request.method, (error.headers or {}).get("Allow", "GET, HEAD"))
+    )
 
 
 def _type(error: FunctionError) -> str:

@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Self
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from .errors import BadSetting
 
 
@@ -44,7 +49,12 @@ def settings() -> Settings:
 
 def _database_url(environ: Mapping[str, str]) -> str:
     url = environ.get("DBOS_SYSTEM_DATABASE_URL", "")
-    if not re.match(r"postgres(ql)?://[^/]*/.", url):
+    try:
+        conninfo_to_dict(url)
+        usable = bool(re.match("postgres(ql)?://", url) and make_url(url).database)
+    except (ProgrammingError, ArgumentError, ValueError):
+        usable = False
+    if not usable:
         raise BadSetting(
             "DBOS_SYSTEM_DATABASE_URL must be set to a URL like "
             "postgresql://user:password@host:5432/database"

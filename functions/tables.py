@@ -46,10 +46,13 @@ def outcome(engine: Engine, workflow_id: str) -> Outcome:
 
 
 def _value(stored: str | None, serialization: str | None) -> Any:
-    """What is stored as portable JSON; None for anything else."""
+    """What is stored as portable JSON; None for anything else, and for what is not finite."""
     if stored is None or serialization != PORTABLE:
         return None
-    return json.loads(stored, parse_constant=lambda _: None, parse_float=_finite)
+    try:
+        return json.loads(stored, parse_constant=lambda _: None, parse_float=_finite)
+    except (ValueError, RecursionError):  # Other languages nest deeper and count further.
+        return None
 
 
 def _finite(number: str) -> float | None:

@@ -48,5 +48,5 @@ def workflow_id(request: Request) -> str:
     """The workflow id in the path; raises UnknownWorkflowId for one that nothing can have."""
     candidate = argument(request)
     if not candidate.strip() or "\0" in candidate or len(candidate) > MAX_ID:
-        raise UnknownWorkflowId(candidate)
+        raise UnknownWorkflowId(workflow_id=candidate)
     return candidate

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from .errors import BadSetting
+
+DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,18 @@ class Settings:
 
 
 def _database_url(environ: Mapping[str, str]) -> str:
-    url = environ.get("DBOS_SYSTEM_DATABASE_URL", "")
-    if not re.match(r"postgres(ql)?://[^/]*/.", url):
+    url = re.sub("^postgres://", "postgresql://", environ.get("DBOS_SYSTEM_DATABASE_URL", ""))
+    try:
+        conninfo_to_dict(url)
+        usable = url.startswith("postgresql://") and make_url(url).database
+    except (ProgrammingError, ArgumentError, ValueError):
+        usable = None
+    if not usable:
         raise BadSetting(
             variable="DBOS_SYSTEM_DATABASE_URL",
             problem="must be set to a URL like postgresql://user:password@host:5432/database",
         )
-    return re.sub(r"^postgres:", "postgresql:", url)
+    return url
 
 
 def _app_name(environ: Mapping[str, str]) -> str:
@@ -60,6 +72,6 @@ def _seconds(environ: Mapping[str, str], variable: str, *, default: float, minim
         seconds = float(text) if text else default
     except ValueError:
         seconds = math.nan
-    if not minimum <= seconds < math.inf:
-        raise BadSetting(variable=variable, problem=f"must be seconds, {minimum:g} or more")
+    if not minimum <= seconds <= DAY:
+        raise BadSetting(variable=variable, problem=f"must be seconds, from {minimum:g} to {DAY:g}")
     return seconds

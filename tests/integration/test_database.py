@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 
 from functions.client import engine
+from tests.processes import wait_until
 from tests.proxy import Proxy
 
 from .conftest import Serve
@@ -70,6 +72,20 @@ def test_a_database_that_is_away_is_a_503(functions: TestClient, proxy: Proxy, o
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in away)
     assert away[0].json()["title"] == "Database unavailable"
     assert back.status_code == 202
+
+
+def test_a_launch_that_was_refused_does_not_come_true_later(
+    functions: TestClient, proxy: Proxy, database: str
+) -> None:
+    """Whoever obeys `Retry-After` would otherwise get it twice."""
+    with proxy.frozen():
+        refused = functions.post("/launch/greeting")
+    wait_until(lambda: engine().pool.checkedout() == 0)  # type: ignore[attr-defined]
+
+    with psycopg.connect(database) as connection:
+        count = connection.execute("select count(*) from dbos.workflow_status").fetchone()
+    assert refused.status_code == 503
+    assert count == (1,)  # That of the fixture.
 
 
 def test_nothing_of_the_database_leaks(functions: TestClient, proxy: Proxy) -> None:

@@ -13,13 +13,18 @@ from functions.errors import (
     FunctionError,
     InvalidArguments,
     MalformedBody,
+    UnsupportedEncoding,
     UnsupportedMediaType,
 )
 
 
-def read(body: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
-    """What `json_object` makes of a request with this body."""
-    headers = [(b"content-type", content_type.encode())] if content_type else []
+def read(
+    body: bytes, content_type: str | None = "application/json", **others: str
+) -> dict[str, Any]:
+    """What `json_object` makes of a request with this body and these headers."""
+    named = {"content-type": content_type} if content_type else {}
+    named |= {name.replace("_", "-"): value for name, value in others.items()}
+    headers = [(name.encode(), value.encode()) for name, value in named.items()]
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -110,3 +115,15 @@ def test_other_bodies_are_refused(
     """By their type and by their size."""
     with pytest.raises(error):
         read(body, content_type)
+
+
+def test_a_compressed_body_is_refused() -> None:
+    """Nothing here would inflate it."""
+    with pytest.raises(UnsupportedEncoding, match="'gzip'"):
+        read(b"{}", content_encoding="gzip")
+
+
+def test_a_body_announced_as_too_large_is_not_waited_for() -> None:
+    """Its length alone is enough."""
+    with pytest.raises(BodyTooLarge):
+        read(b"{}", content_length="99999999999")

@@ -29,11 +29,15 @@ def test_defaults_need_only_a_database() -> None:
     [
         ("DBOS_SYSTEM_DATABASE_URL", ""),
         ("DBOS_SYSTEM_DATABASE_URL", "sqlite:///x"),
+        ("DBOS_SYSTEM_DATABASE_URL", "postgresql://host/?sslmode=require"),
+        ("DBOS_SYSTEM_DATABASE_URL", "postgresql://host:port/database"),
+        ("DBOS_SYSTEM_DATABASE_URL", "postgresql://user:100%@host/database"),
         ("APP_NAME", "ab"),
         ("POLLING_INTERVAL", "0"),
         ("POLLING_INTERVAL", "soon"),
         ("DRAIN_TIMEOUT", "-1"),
         ("DRAIN_TIMEOUT", "inf"),
+        ("DRAIN_TIMEOUT", "1e10"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(variable: str, value: str) -> None:
