@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def main() -> None:
     """Start everything, look after it, stop everything."""
     options = parse_options()
     with (
-        stop_signals() as stop,
+        stop_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as stop,
         only_instance(options.data),
         database(options.data) as url,
         running(processes(options, url)) as started,

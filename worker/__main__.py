@@ -2,7 +2,10 @@
 
 import logging
 import os
+import signal
 import sys
+
+from dbos import DBOS
 
 from . import catalog, queues, workflows
 from .declarations import find_workflows
@@ -17,7 +20,7 @@ def main() -> None:
     """Run one worker from its start to its drain."""
     settings = Settings.from_env(os.environ)
     entries = find_workflows(workflows)
-    with stop_signals() as stop:
+    with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
         launch(settings)
         queues.register(settings.polling_interval)
         if is_latest_version():
@@ -27,6 +30,7 @@ def main() -> None:
                 application=settings.app_name,
                 version=settings.app_version,
             )
+        DBOS.logger.setLevel(logging.INFO)
         logger.info(
             "executor %s of %s, version %s, executes %s",
             settings.executor_id,

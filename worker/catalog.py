@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Json
 
-from .schemas import Schema
+from .signatures import Schema
 
 
 @dataclass(frozen=True)

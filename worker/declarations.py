@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from dbos import DBOS, error, pydantic_args_validator
+from dbos import DBOS, error
 
 from .catalog import Entry
-from .errors import DuplicateWorkflow, RefusedByDBOS, UndeclaredQueue
-from .outcomes import portable
+from .errors import BrokenModule, DuplicateWorkflow, NotAtTheTop, UndeclaredQueue
+from .outcomes import contained
 from .queues import QUEUES, TASKS
-from .schemas import arguments_schema, qualified, result_schema
+from .signatures import arguments_schema, arguments_validator, qualified, result_schema
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,9 +40,11 @@ def workflow(
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
+        if "." in function.__qualname__:
+            raise NotAtTheTop(function=qualified(function))
         declaration = Declaration(name or function.__name__, queue, function)
-        validated = {"validate_args": pydantic_args_validator} | options
-        declared = DBOS.workflow(name=declaration.name, **validated)(portable(function))
+        validated = {"validate_args": arguments_validator(function)} | options
+        declared = DBOS.workflow(name=declaration.name, **validated)(contained(function))
         setattr(declared, DECLARATION, declaration)
         return declared
 
@@ -52,8 +54,8 @@ def workflow(
 def find_workflows(package: ModuleType) -> list[Entry]:
     """Import every module of `package`; return the workflows declared there, by name.
 
-    Raises DuplicateWorkflow, RefusedByDBOS, UndeclaredQueue, InexpressibleArgument,
-    InexpressibleResult.
+    Raises BrokenModule, NotAtTheTop, DuplicateWorkflow, UndeclaredQueue,
+    InexpressibleArgument, InexpressibleResult.
     """
     found: dict[str, Declaration] = {}
     for declared in _declarations(package):
@@ -68,16 +70,17 @@ def find_workflows(package: ModuleType) -> list[Entry]:
 
 def _declarations(package: ModuleType) -> Iterator[Declaration]:
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        for value in vars(_load(module.name)).values():
-            if isinstance(declaration := getattr(value, DECLARATION, None), Declaration):
+        functions = filter(inspect.isfunction, vars(_load(module.name)).values())
+        for function in functions:
+            if declaration := getattr(function, DECLARATION, None):
                 yield declaration
 
 
 def _load(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except error.DBOSException as refusal:
-        raise RefusedByDBOS(module=module, reason=refusal) from refusal
+    except (error.DBOSException, SyntaxError, ImportError) as reason:
+        raise BrokenModule(module=module, reason=reason) from reason
 
 
 def _entry(name: str, queue: str, function: Callable[..., Any]) -> Entry:

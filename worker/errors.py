@@ -24,7 +24,7 @@ class DuplicateWorkflow(WorkerError):
     """two workflows are named {name!r}: {first} and {second}; give one another name="""
 
 
-class RefusedByDBOS(WorkerError):
+class BrokenModule(WorkerError):
     """{module} cannot be loaded: {reason}"""
 
 
@@ -40,9 +40,13 @@ class InexpressibleResult(WorkerError):
     """{function}: its return type has no JSON Schema: {reason}"""
 
 
-class NotPortable(WorkerError):
-    """{function} returned what is not portable JSON: {reason}"""
+class NotAtTheTop(WorkerError):
+    """{function}: a workflow that can be launched is a function at the top of its module"""
+
+
+class InvalidArguments(WorkerError):
+    """{function} was called with wrong arguments: {problem}"""
 
 
 class WorkflowExited(WorkerError):
-    """{function} called sys.exit(); a workflow returns or raises"""
+    """{function} ended with {error}; a workflow returns or raises an Exception"""

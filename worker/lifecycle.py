@@ -11,6 +11,7 @@ import psycopg
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from .errors import DatabaseUnreachable
+from .outcomes import store_only_portable_json
 from .settings import Settings
 
 CONNECTIONS = 10
@@ -25,6 +26,8 @@ def launch(settings: Settings) -> None:
     Raises DatabaseUnreachable.
     """
     check_database(settings.database_url)
+    store_only_portable_json()
+    threading.excepthook = _end_with_event_loop
     DBOS(
         config={
             "name": settings.app_name,
@@ -33,11 +36,21 @@ def launch(settings: Settings) -> None:
             "application_version": settings.app_version,
             "executor_id": settings.executor_id,
             "serializer": DBOSPortableJSONSerializer(),
-            "log_level": "WARNING",  # A first start would log every migration.
+            "log_level": "WARNING",  # A first start would log every migration and queue.
         }
     )
     DBOS.launch()
-    DBOS.logger.setLevel(logging.INFO)
+
+
+def _end_with_event_loop(args: threading.ExceptHookArgs) -> None:
+    """End the worker when DBOS's event loop ends, as `sys.exit()` in an asyncio task makes it.
+
+    A worker without it looks alive but executes nothing; one that is started again does.
+    """
+    threading.__excepthook__(args)
+    if args.thread and "_run_event_loop" in args.thread.name:
+        logger.critical("the event loop of DBOS has ended, and so does the worker")
+        os._exit(1)
 
 
 def check_database(url: str) -> None:
@@ -56,13 +69,10 @@ def is_latest_version() -> bool:
 
 
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set."""
+def stop_signals(*numbers: signal.Signals) -> Iterator[threading.Event]:
+    """An event that the signals set."""
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         yield stop
     finally:

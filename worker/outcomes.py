@@ -1,5 +1,9 @@
-"""Every workflow ends in an outcome that any language can read, or in a clear error."""
+"""Every workflow ends in an outcome that any language can read, or in a clear error.
 
+DBOS leaves a workflow PENDING for ever when its thread ends without one.
+"""
+
+import asyncio
 import functools
 import inspect
 import json
@@ -7,59 +11,64 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 
-from dbos import DBOSPortableJSONSerializer, PortableWorkflowError
+from dbos import DBOSPortableJSONSerializer
+from dbos import error as dbos_error
 
-from .errors import NotPortable, WorkflowExited
-from .schemas import qualified
+from .errors import WorkflowExited
+from .signatures import qualified
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_stock_serialize = DBOSPortableJSONSerializer.serialize
 
-def portable(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a workflow so that an outcome which cannot be stored becomes an error that can.
 
-    DBOS would leave such a workflow PENDING for ever: its thread ends without an outcome.
+def store_only_portable_json() -> None:
+    """Make everything that DBOS stores readable in every language, or an error.
+
+    DBOS has one serializer of its own for whatever is portable JSON, of results and steps,
+    events and errors, workflows and children; the one in its configuration does not replace it.
     """
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def checked_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with _storable_errors(function):
-                return _storable(await function(*args, **kwargs), function)
-
-        return cast(Callable[P, R], checked_async)
-
-    @functools.wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _storable_errors(function):
-            return _storable(function(*args, **kwargs), function)
-
-    return checked
+    DBOSPortableJSONSerializer.serialize = serialize  # type: ignore[method-assign]
 
 
-def _storable(result: R, function: Callable[..., Any]) -> R:
-    try:
-        text = DBOSPortableJSONSerializer().serialize(result)
-        json.loads(text.encode(), parse_constant=_refuse)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotPortable(function=qualified(function), reason=error) from error
-    return result
+def serialize(self: DBOSPortableJSONSerializer, value: Any) -> str:
+    """Portable JSON; raises TypeError or ValueError for what is none, NaN included."""
+    text = _stock_serialize(self, value)
+    if "NaN" in text or "Infinity" in text:  # Perhaps only in a string.
+        json.loads(text, parse_constant=_refuse)
+    # Postgres stores UTF-8, which cannot hold a lone surrogate; an escape of JSON can.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
+    raise ValueError(f"{constant} is not portable JSON")
+
+
+def contained(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a workflow so that `sys.exit()` and the like become an error of this workflow."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def contained_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with _containment(function):
+                return await function(*args, **kwargs)
+
+        return cast(Callable[P, R], contained_async)
+
+    @functools.wraps(function)
+    def contained_sync(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _containment(function):
+            return function(*args, **kwargs)
+
+    return contained_sync
 
 
 @contextmanager
-def _storable_errors(function: Callable[..., Any]) -> Iterator[None]:
+def _containment(function: Callable[..., Any]) -> Iterator[None]:
     try:
         yield
-    except SystemExit as error:
-        raise WorkflowExited(function=qualified(function)) from error
-    except Exception as error:
-        # Python strings may hold lone surrogates; Postgres stores UTF-8, which cannot.
-        message = str(error).encode(errors="backslashreplace").decode()
-        if message != str(error):
-            raise PortableWorkflowError(message, type(error).__name__) from error
+    except (Exception, dbos_error.DBOSBaseException, asyncio.CancelledError):
         raise
+    except BaseException as error:
+        raise WorkflowExited(function=qualified(function), error=type(error).__name__) from error

@@ -13,9 +13,10 @@ import pytest
 from worker.catalog import Entry, publish
 from worker.declarations import find_workflows
 from worker.errors import (
+    BrokenModule,
     DuplicateWorkflow,
     InexpressibleArgument,
-    RefusedByDBOS,
+    NotAtTheTop,
     UndeclaredQueue,
 )
 
@@ -76,7 +77,27 @@ def test_two_files_with_a_workflow_of_one_name_are_refused(make_package: MakePac
         one="@workflow()\ndef twin() -> None: ...", two="@workflow()\ndef twin() -> None: ..."
     )
 
-    with pytest.raises(RefusedByDBOS, match=r"two cannot be loaded: .*one\.py and .*two\.py"):
+    with pytest.raises(BrokenModule, match=r"two cannot be loaded: .*one\.py and .*two\.py"):
+        find_workflows(package)
+
+
+@pytest.mark.parametrize("source", ["def (:", "import missing_module"])
+def test_a_broken_file_is_named(make_package: MakePackage, source: str) -> None:
+    """In one sentence, as people save files that are half written."""
+    package = make_package(half_written=source)
+
+    with pytest.raises(BrokenModule, match=r"half_written cannot be loaded: ") as raised:
+        find_workflows(package)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_workflow_inside_a_class_is_refused(make_package: MakePackage) -> None:
+    """It would not be found."""
+    package = make_package(
+        one="class Jobs:\n  @staticmethod\n  @workflow()\n  def job() -> None: ..."
+    )
+
+    with pytest.raises(NotAtTheTop, match=r"one\.Jobs\.job: "):
         find_workflows(package)
 
 

@@ -1,24 +1,25 @@
 """What a workflow may return and raise."""
 
 import asyncio
-import datetime
+import json
 import math
 import sys
 from typing import Any
 
 import pytest
-from dbos import PortableWorkflowError
+from dbos import DBOSPortableJSONSerializer
+from dbos import error as dbos_error
 
-from worker.errors import NotPortable, WorkflowExited
-from worker.outcomes import portable
+from worker.errors import WorkflowExited
+from worker.outcomes import contained, serialize
+
+SERIALIZER = DBOSPortableJSONSerializer()
 
 
-@pytest.mark.parametrize(
-    "result", [None, True, 1, 1.5, "text", ["é"], {"a": [1]}, datetime.date(2026, 1, 1)]
-)
-def test_portable_results_pass(result: Any) -> None:
-    """JSON values, and the few types that DBOS turns into JSON itself."""
-    assert portable(lambda: result)() == result
+@pytest.mark.parametrize("value", [None, True, 1.5, ["é"], {"a": ["NaN"]}, "Infinity", "\0"])
+def test_portable_values_are_stored_as_they_are(value: Any) -> None:
+    """Also words that only look like numbers."""
+    assert json.loads(serialize(SERIALIZER, value)) == value
 
 
 ENDLESS: list[Any] = []
@@ -26,58 +27,66 @@ ENDLESS.append(ENDLESS)
 
 
 @pytest.mark.parametrize(
-    "result", [object(), {1: "key"}, math.nan, [math.inf], "\ud800", ENDLESS, b"bytes"]
+    "value", [object(), {1: "key"}, math.nan, [math.inf], {"a": -math.inf}, ENDLESS, b"bytes"]
 )
-def test_other_results_are_an_error_that_names_the_workflow(result: Any) -> None:
+def test_other_values_are_refused(value: Any) -> None:
     """Whatever no JSON reader could read."""
-
-    def workflow() -> Any:
-        return result
-
-    with pytest.raises(NotPortable, match="workflow returned what is not portable JSON: "):
-        portable(workflow)()
+    with pytest.raises((TypeError, ValueError, RecursionError)):
+        serialize(SERIALIZER, value)
 
 
-def test_an_async_workflow_is_checked_too() -> None:
-    """And it stays a coroutine function, as DBOS needs it."""
+def test_any_string_can_be_stored() -> None:
+    """Half a character becomes an escape, since UTF-8 cannot hold it."""
+    text = serialize(SERIALIZER, "é \ud800")
 
-    async def workflow() -> float:
-        return math.nan
-
-    with pytest.raises(NotPortable):
-        asyncio.run(portable(workflow)())
+    assert text.encode() == b'"\xc3\xa9 \\ud800"'
+    assert json.loads(text) == "é \ud800"
 
 
-def test_exit_is_an_error_of_the_workflow() -> None:
-    """It must not end the thread without an outcome."""
-
-    def workflow() -> None:
-        sys.exit("bye")
-
-    with pytest.raises(WorkflowExited, match=r"workflow called sys.exit\(\)"):
-        portable(workflow)()
+class Unusual(BaseException):
+    """Not an Exception."""
 
 
-def test_an_error_that_utf8_cannot_hold_is_escaped() -> None:
-    """Postgres could not store it as it is."""
-
-    def workflow() -> None:
-        raise ValueError("half a character: \ud800")
-
-    with pytest.raises(PortableWorkflowError, match=r"half a character: \\ud800") as raised:
-        portable(workflow)()
-
-    assert raised.value.name == "ValueError"
-
-
-def test_other_errors_pass_untouched() -> None:
-    """The workflow's own error is what its caller sees."""
-    error = ValueError("wrong")
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), Unusual()])
+def test_whatever_would_end_a_thread_is_an_error_of_the_workflow(error: BaseException) -> None:
+    """In sync and async workflows."""
 
     def workflow() -> None:
         raise error
 
-    with pytest.raises(ValueError, match="wrong") as raised:
-        portable(workflow)()
+    async def async_workflow() -> None:
+        raise error
+
+    with pytest.raises(WorkflowExited, match=f"workflow ended with {type(error).__name__}"):
+        contained(workflow)()
+    with pytest.raises(WorkflowExited, match=f"async_workflow ended with {type(error).__name__}"):
+        asyncio.run(contained(async_workflow)())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("own"),
+        dbos_error.DBOSWorkflowCancelledError("cancelled"),
+        asyncio.CancelledError(),
+    ],
+)
+def test_other_errors_pass_untouched(error: BaseException) -> None:
+    """The workflow's own, and those with which DBOS and asyncio stop it."""
+
+    def workflow() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        contained(workflow)()
 
     assert raised.value is error
+
+
+def test_a_coroutine_function_stays_one() -> None:
+    """DBOS runs it on its event loop."""
+
+    async def workflow() -> int:
+        return sys.maxsize
+
+    assert asyncio.run(contained(workflow)()) == sys.maxsize

@@ -48,6 +48,39 @@ def exits() -> None:
     sys.exit(3)
 
 
+@DBOS.step(name="half_a_step")
+def half_a_step() -> float:
+    return math.inf
+
+
+@workflow()
+def step_not_a_number() -> float:
+    return half_a_step()
+
+
+@DBOS.workflow(name="half_a_child")
+def half_a_child() -> str:
+    raise ValueError("\ud800")
+
+
+@workflow()
+def child_fails() -> str:
+    return DBOS.enqueue_workflow("report_queue", half_a_child).get_result(polling_interval_sec=0.1)
+
+
+@workflow()
+async def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@workflow(max_recovery_attempts=1)
+async def ends_the_event_loop() -> None:
+    async def exits() -> None:
+        sys.exit(3)
+
+    await asyncio.create_task(exits())
+
+
 @workflow()
 async def typed(items: list[Item], day: date, *, copy: bool = False) -> dict[str, Any]:
     """Arguments arrive as what the type hints say."""

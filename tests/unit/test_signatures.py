@@ -1,4 +1,4 @@
-"""JSON Schemas of signatures."""
+"""What signatures say to callers and to the worker."""
 
 import datetime
 import enum
@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from worker.errors import InexpressibleArgument, InexpressibleResult
-from worker.schemas import arguments_schema, result_schema
+from worker.errors import InexpressibleArgument, InexpressibleResult, InvalidArguments
+from worker.signatures import arguments_schema, arguments_validator, result_schema
 
 
 class Opaque:
@@ -77,7 +77,7 @@ def test_constraints_and_descriptions_are_kept() -> None:
 def test_a_default_that_is_not_json_is_left_out() -> None:
     """The argument stays optional; the function knows its default."""
 
-    def odd(values: list[int] = ...) -> None:
+    def odd(values: list[int] = object()) -> None:  # type: ignore[assignment]  # noqa: B008
         pass
 
     assert arguments_schema(odd)["properties"]["values"].keys() == {"title", "type", "items"}
@@ -119,6 +119,34 @@ def pattern(known: str, other: Annotated[str, Field(pattern="(")]) -> None:
     pass
 
 
+def surrogate(known: str, other: str = "\ud800") -> None:
+    pass
+
+
+def aliased(known: str, other: Annotated[int, Field(alias="another")]) -> None:
+    pass
+
+
+def defaulted(known: str, other: Annotated[int, Field(default=1)]) -> None:
+    pass
+
+
+def misspelt(known: str, other: "datetime.nope") -> None:  # type: ignore[name-defined]
+    pass
+
+
+class Hostile:
+    """A type whose own hook fails without a word."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+        raise KeyError
+
+
+def hostile(known: str, other: Hostile) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("refused", "parameter"),
     [
@@ -130,6 +158,11 @@ def pattern(known: str, other: Annotated[str, Field(pattern="(")]) -> None:
         (keywords, "other"),
         (infinite, "other"),
         (pattern, "other"),
+        (surrogate, "other"),
+        (aliased, "other"),
+        (defaulted, "other"),
+        (misspelt, "other"),
+        (hostile, "other"),
         (options, "options"),
     ],
 )
@@ -168,3 +201,36 @@ def test_a_result_without_a_schema_is_refused() -> None:
 
     with pytest.raises(InexpressibleResult, match=r"returns_opaque: its return type"):
         result_schema(returns_opaque)
+
+
+def test_valid_arguments_become_what_the_hints_say() -> None:
+    """By position or by name, as any client may send them."""
+    args, kwargs = arguments_validator(expressible)(
+        ("x", 2), {"when": "2026-11-22T12:00:00Z", "colour": "red", "items": [{"sku": "a"}]}
+    )
+
+    assert args == ("x", 2)
+    assert kwargs == {
+        "when": datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC),
+        "colour": Colour.RED,
+        "items": [Item("a", 1)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "problem"),
+    [
+        ((), {}, "missing a required argument: 'name'"),
+        (("x",), {"other": 1}, "got an unexpected keyword argument 'other'"),
+        (("x", 0), {}, "count: Input should be greater than or equal to 1"),
+        ((1,), {}, "name: Input should be a valid string"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(
+    args: tuple[Any, ...], kwargs: dict[str, Any], problem: str
+) -> None:
+    """Constraints count for clients that bypass the functions, too."""
+    with pytest.raises(InvalidArguments) as raised:
+        arguments_validator(expressible)(args, kwargs)
+
+    assert str(raised.value).endswith(f"expressible was called with wrong arguments: {problem}")

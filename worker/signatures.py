@@ -1,0 +1,143 @@
+"""What a workflow's signature says: JSON Schemas (2020-12) for callers, a check for the worker."""
+
+import functools
+import inspect
+import json
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
+
+from .errors import InexpressibleArgument, InexpressibleResult, InvalidArguments
+
+Function = Callable[..., Any]
+
+Schema = dict[str, Any]
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+Validator = Callable[[tuple[Any, ...], dict[str, Any]], Arguments]
+
+RESERVED = {"self", "options"}
+"""`DBOSClient.enqueue` has parameters of these names, so no client could pass them on."""
+
+
+def arguments_schema(function: Function) -> Schema:
+    """The schema of an object with exactly the named arguments of `function`.
+
+    Raises InexpressibleArgument, which names the function and the parameter.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    for parameter in parameters:
+        _refuse(function, parameter, _inexpressible(parameter, function))
+    schema = _schema(function, "validation")
+    for parameter in parameters:
+        _refuse(function, parameter, _misrepresented(parameter, schema))
+    return schema
+
+
+def result_schema(function: Function) -> Schema:
+    """The schema of what `function` returns; raises InexpressibleResult."""
+    returned = inspect.signature(function).return_annotation
+    try:
+        return _schema(_resolved(returned, function), "serialization")
+    except Exception as error:  # A type's own hooks may raise anything.
+        raise InexpressibleResult(
+            function=qualified(function), reason=_first_line(error)
+        ) from error
+
+
+def arguments_validator(
+    function: Function,
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Arguments]:
+    """A `validate_args` for `DBOS.workflow`: arguments become what the type hints say.
+
+    Unlike DBOS's own it knows constraints in `Annotated`, as the published schema does. It
+    raises InvalidArguments.
+    """
+
+    @functools.cache  # Not before the first call: hints may name what is defined further down.
+    def adapters() -> dict[str, TypeAdapter[Any]]:
+        return {
+            parameter.name: TypeAdapter(_resolved(parameter.annotation, function))
+            for parameter in inspect.signature(function).parameters.values()
+        }
+
+    def validate(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        try:
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            for name, value in bound.arguments.items():
+                bound.arguments[name] = adapters()[name].validate_python(value)
+        except ValidationError as error:
+            told = error.errors(include_url=False, include_input=False)
+            problem = "; ".join(f"{name}: {each['msg']}" for each in told)
+            raise InvalidArguments(function=qualified(function), problem=problem) from error
+        except TypeError as error:
+            raise InvalidArguments(function=qualified(function), problem=error) from error
+        return bound.args, bound.kwargs
+
+    return validate
+
+
+def qualified(function: Function) -> str:
+    """The full name of `function`, for messages."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _refuse(function: Function, parameter: inspect.Parameter, reason: str | None) -> None:
+    if reason:
+        raise InexpressibleArgument(
+            function=qualified(function), parameter=parameter.name, reason=reason
+        )
+
+
+def _inexpressible(parameter: inspect.Parameter, function: Function) -> str | None:
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        return "it has no name for callers; drop the '/' from the signature"
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return "give each argument a name and a type of its own"
+    if parameter.name in RESERVED:
+        return "DBOS uses this name itself; choose another"
+    try:
+        _schema(_resolved(parameter.annotation, function), "validation")
+    except Exception as error:  # A type's own hooks may raise anything.
+        return f"its type has no JSON Schema ({_first_line(error)})"
+    return None
+
+
+def _misrepresented(parameter: inspect.Parameter, schema: Schema) -> str | None:
+    if parameter.name not in schema["properties"]:
+        return "its Field has an alias; callers use the parameter's own name"
+    required = parameter.name in schema.get("required", [])
+    if required != (parameter.default is parameter.empty):
+        return "its default belongs into the signature, not into its Field"
+    try:
+        json.dumps(
+            schema["properties"][parameter.name], allow_nan=False, ensure_ascii=False
+        ).encode()
+    except ValueError:
+        return "its default or constraints are not JSON"
+    return None
+
+
+def _resolved(annotation: Any, function: Function) -> Any:
+    """The type behind one annotation, which may be a string; no annotation allows anything."""
+    if annotation is inspect.Signature.empty:
+        return Any
+    annotated = SimpleNamespace(__annotations__={"it": annotation})
+    names = inspect.unwrap(function).__globals__
+    return get_type_hints(annotated, globalns=names, include_extras=True)["it"]
+
+
+def _schema(hint: Any, mode: JsonSchemaMode) -> Schema:
+    with warnings.catch_warnings():
+        # A default that is not JSON is left out of the schema; the function still has it.
+        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)
+        return TypeAdapter(hint).json_schema(mode=mode)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
