@@ -26,9 +26,15 @@ class Queue:
 
 
 TASKS = Queue("task_queue", worker_concurrency=50)
-REPORTS = Queue("report_queue", global_concurrency=4, rate_limit={"limit": 100, "period": 1.0})
+"""The default."""
 
-QUEUES = (TASKS, REPORTS)
+ORDERS = Queue("order_queue", worker_concurrency=1000)
+"""Orders wait for people. In the default queue, fifty that wait would let nothing else run."""
+
+REPORTS = Queue("report_queue", global_concurrency=2, rate_limit={"limit": 100, "period": 1.0})
+"""The lines of all reports: few at a time, wherever there are workers."""
+
+QUEUES = (TASKS, ORDERS, REPORTS)
 
 
 def register(polling_interval: float) -> None:

@@ -1,7 +1,7 @@
-"""An order: reserve stock, wait for the payment, ship; put the stock back if it does not come.
+"""An order: reserve stock, wait for the payment, ship; undo what was done if that fails.
 
 Each step stands for a call to another system. DBOS may run a step again after a crash, so
-every call carries the workflow's id as its idempotency key.
+every call carries the order's id as its idempotency key.
 """
 
 import time
@@ -27,15 +27,22 @@ class Order(TypedDict):
     tracking: str | None
 
 
-def not_sold_out(error: BaseException) -> bool:
+def may_succeed_later(error: BaseException) -> bool:
+    """Whether a step is worth another attempt."""
     return not isinstance(error, OutOfStock)
 
 
-@DBOS.step(name="reserve_stock", retries_allowed=True, max_attempts=5, should_retry=not_sold_out)
-def reserve_stock(order_id: str, item: str, quantity: int) -> None:
+@DBOS.step(name="reserve", retries_allowed=True, max_attempts=5, should_retry=may_succeed_later)
+def reserve(order_id: str, item: str, quantity: int) -> None:
     """Ask the warehouse to hold `quantity` of `item` for this order."""
     if quantity > STOCK:
         raise OutOfStock(f"{quantity} of {item} ordered, {STOCK} in stock")
+    time.sleep(1)
+
+
+@DBOS.step(name="release", retries_allowed=True, max_attempts=5)
+def release(order_id: str) -> None:
+    """Undo `reserve`."""
     time.sleep(1)
 
 
@@ -46,17 +53,18 @@ def ship(order_id: str) -> str:
     return f"PARCEL-{order_id[:8]}"
 
 
-@DBOS.step(name="release_stock", retries_allowed=True, max_attempts=5)
-def release_stock(order_id: str) -> None:
-    """Undo `reserve_stock`."""
+@DBOS.step(name="refund", retries_allowed=True, max_attempts=5)
+def refund(order_id: str) -> None:
+    """Give the money back."""
     time.sleep(1)
 
 
 def progress(done: int, message: str) -> None:
+    """Tell whoever follows the order."""
     DBOS.set_event("progress", {"done": done, "total": 3, "message": message})
 
 
-@workflow()
+@workflow(queue="order_queue")
 def order(
     item: str = "book",
     quantity: Annotated[int, Field(ge=1)] = 1,
@@ -64,23 +72,34 @@ def order(
 ) -> Order:
     """Sell an item: reserve it, wait for the signal `payment`, ship it.
 
-    The payment is `{"paid": true}`. Any other signal cancels the order, none within
+    The payment is `{"paid": true}`. Any other object cancels the order, none within
     `payment_timeout` lets it expire; either way the stock is released.
     """
-    order_id = DBOS.workflow_id or ""
-    reserve_stock(order_id, item, quantity)
+    order_id = DBOS.workflow_id
+    assert order_id is not None  # It is set in every workflow.
+
+    reserve(order_id, item, quantity)
     progress(1, f"{quantity} of {item} reserved, waiting for the payment")
 
     payment = DBOS.recv("payment", timeout_seconds=payment_timeout)
     if payment == {"paid": True}:
         progress(2, "paid, shipping")
-        tracking = ship(order_id)
+        tracking = ship_or_undo(order_id)
         progress(3, f"shipped as {tracking}")
         return {"state": "shipped", "tracking": tracking}
 
-    progress(
-        2, "late, releasing the stock" if payment is None else "cancelled, releasing the stock"
-    )
-    release_stock(order_id)
-    progress(3, "stock released")
-    return {"state": "expired" if payment is None else "cancelled", "tracking": None}
+    state: Literal["cancelled", "expired"] = "expired" if payment is None else "cancelled"
+    progress(2, f"{state}, releasing the stock")
+    release(order_id)
+    progress(3, f"{state}, stock released")
+    return {"state": state, "tracking": None}
+
+
+def ship_or_undo(order_id: str) -> str:
+    """Ship; if that fails for good, undo the steps before it, last one first, and fail."""
+    try:
+        return ship(order_id)
+    except Exception:
+        refund(order_id)
+        release(order_id)
+        raise

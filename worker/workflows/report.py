@@ -26,6 +26,7 @@ def research(title: str, number: int) -> str:
 
 @DBOS.workflow(name="write_line")
 def write_line(title: str, number: int) -> str:
+    """Private: only reports start it."""
     return research(title, number)
 
 
