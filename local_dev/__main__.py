@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import functions.errors
 from functions.settings import Settings as FunctionsSettings
@@ -34,11 +35,23 @@ def main() -> None:
         database(options.data) as url,
         running(processes(options, url)) as started,
     ):
-        logger.info("page: http://127.0.0.1:%d/", options.port)
-        logger.info("launch: POST http://127.0.0.1:%d/launch/{workflow}", options.port)
-        logger.info("status: GET http://127.0.0.1:%d/status/{workflow_id}", options.port)
+        logger.info("starting; the data is in %s", options.data)
+        Thread(target=announce, args=(options.port, stop), daemon=True).start()
         keep_alive(started, ["functions", "worker"], stop)
         logger.info("stopping")
+
+
+def announce(port: int, stop: Event) -> None:
+    """Print the URLs once somebody answers there."""
+    while not stop.wait(0.1):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+    else:
+        return
+    logger.info("page: http://127.0.0.1:%d/", port)
+    logger.info("launch: POST http://127.0.0.1:%d/launch/{workflow}", port)
+    logger.info("status: GET http://127.0.0.1:%d/status/{workflow_id}", port)
+    logger.info("Ctrl-C stops everything")
 
 
 def parse_options() -> argparse.Namespace:
@@ -65,7 +78,10 @@ def free_port(text: str) -> int:
 @contextmanager
 def only_instance(data: Path) -> Iterator[None]:
     """Nobody else works on `data` meanwhile."""
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"the data cannot be kept in {data} ({error})") from error
     with (data / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,6 +107,7 @@ def processes(options: argparse.Namespace, url: str) -> list[Process]:
     environ = {
         "DBOS_SYSTEM_DATABASE_URL": url,
         "AUTH": "none",
+        "STATUS_URL": "/status",
         "DRAIN_TIMEOUT": os.environ.get("DRAIN_TIMEOUT", "1"),
         DATA: str(options.data),
     }

@@ -1,5 +1,6 @@
 """Child processes that start again when they end or when their code changes."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -58,18 +59,25 @@ class Process:
             logger.info("%s: its code has changed, starting it again", self.name)
             self._stop()
             self._start()
-        elif self._ended() and time.monotonic() - self._started_at >= PAUSE:
-            logger.info("%s: %s, starting it again", self.name, _ending(self._process.returncode))
-            self._start()
-
-    def _ended(self) -> bool:
-        return self._process.poll() is not None
+        elif self._process.poll() is not None:
+            self._pid_file.unlink(missing_ok=True)
+            if time.monotonic() - self._started_at >= PAUSE:
+                ending = _ending(self._process.returncode)
+                logger.info("%s: %s, starting it again", self.name, ending)
+                self._start()
 
     def _start(self) -> None:
         # A session of its own: Ctrl-C reaches only local_dev, which stops things in order.
-        self._process = subprocess.Popen(self._command, env=self._environ, start_new_session=True)
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environ,
+            start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
         self._started_at = time.monotonic()
-        self._pid_file.write_text(str(self._process.pid))
+        written = self._pid_file.with_suffix(".new")
+        written.write_text(str(self._process.pid))
+        written.replace(self._pid_file)
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -98,6 +106,11 @@ def keep_alive(processes: Iterable[Process], directories: Iterable[str], stop: E
     ):
         for process in processes:
             process.look([Path(path) for _, path in changes])
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when local_dev is killed and cannot do it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _ending(returncode: int) -> str:

@@ -34,7 +34,7 @@ async def local_dev(request: Request) -> Response:
 
 
 def worker_pid() -> int | None:
-    """The worker's process id, as local_dev wrote it down."""
+    """The worker's process id as local_dev wrote it down; None while it does not run."""
     path = Path(os.environ[DATA]) / "worker.pid"
     return int(path.read_text()) if path.is_file() else None
 

@@ -1,20 +1,18 @@
 // The page: choose a workflow of the catalog, fill in its form, launch it, watch it.
 
-import { fields, read, show } from "./form.js";
+import { fields, read, restore, show, touched } from "./form.js";
 import { AWAY, follow, PATIENCE } from "./runs.js";
 
-const REFRESH = 5000;
 const KEPT = 20;
 
 const byId = (id) => document.getElementById(id);
 const form = byId("launch");
 const select = byId("workflow");
-const button = form.querySelector("button");
 let workflows = [];
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  launch();
+  if (form.ariaBusy !== "true") launch();
 });
 select.addEventListener("change", showForm);
 
@@ -23,81 +21,123 @@ refresh();
 
 /** Read the catalog again and again: a workflow may be added, the server may go away. */
 async function refresh() {
-  let away;
+  const catalog = await readCatalog();
+  if (catalog.workflows) showCatalog(catalog);
+  setText(byId("health"), catalog.trouble ?? "connected");
+  byId("health").classList.toggle("away", catalog.trouble !== undefined);
+  setTimeout(refresh, AWAY);
+}
+
+/** The catalog; `trouble` says what keeps workflows from being launched or executed. */
+async function readCatalog() {
   try {
     const response = await fetch("/local_dev", { signal: AbortSignal.timeout(PATIENCE) });
     const body = await response.json();
-    if (response.ok) showCatalog(body);
-    else away = body.detail;
+    if (!response.ok) return { trouble: body.detail };
+    const idle = "The worker is not running; the terminal says why.";
+    return body.worker_pid === null ? { ...body, trouble: idle } : body;
   } catch {
-    away = "The server is away. Trying again.";
+    return { trouble: "The server is away. Trying again." };
   }
-  showHealth(away);
-  setTimeout(refresh, away ? AWAY : REFRESH);
-}
-
-function showHealth(away) {
-  const health = byId("health");
-  const message = away ?? "connected";
-  health.classList.toggle("away", away !== undefined);
-  if (health.textContent !== message) health.textContent = message;
 }
 
 function showCatalog(catalog) {
   byId("try").hidden = catalog.worker_pid === null;
-  byId("kill").textContent = `kill -9 ${catalog.worker_pid}`;
-  if (JSON.stringify(workflows) === JSON.stringify(catalog.workflows)) return;
+  setText(byId("kill"), `kill -9 ${catalog.worker_pid}`);
   const before = select.value;
+  const [old, now] = [workflows, catalog.workflows].map((all) => JSON.stringify(named(all, before)));
+  const first = workflows.length === 0;
+  if (JSON.stringify(workflows) === JSON.stringify(catalog.workflows)) return;
   workflows = catalog.workflows;
   select.replaceChildren(...workflows.map(({ name }) => new Option(name)));
-  if (workflows.some(({ name }) => name === before)) select.value = before;
-  select.disabled = button.disabled = false;
+  if (!first && now === undefined) select.prepend(new Option("", "", true, true));
+  else if (!first) select.value = before;
+  if (first || now !== old) rebuildForm();
+  if (!first && now === undefined) setText(byId("problem"), `There is no ${before} any longer.`);
+}
+
+/** Make the form again without losing what people have typed, or where they are. */
+function rebuildForm() {
+  const [values, focused] = [touched(form), document.activeElement?.id];
   showForm();
+  restore(form, values);
+  if (focused) byId(focused)?.focus();
 }
 
 function showForm() {
-  const workflow = workflows.find(({ name }) => name === select.value);
-  byId("description").textContent = workflow.description;
-  byId("arguments").replaceChildren(...fields(workflow.arguments));
+  const workflow = named(workflows, select.value);
+  byId("description").textContent = workflow?.description ?? "";
+  byId("arguments").replaceChildren(...fields(workflow?.arguments ?? {}));
   byId("problem").textContent = "";
 }
 
 async function launch() {
-  button.disabled = true;
+  form.ariaBusy = "true";
   try {
-    const response = await fetch(`/launch/${encodeURIComponent(select.value)}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(read(form)),
-      signal: AbortSignal.timeout(PATIENCE),
-    });
-    const body = await response.json();
-    showErrors(response.ok ? [] : (body.errors ?? [{ pointer: "", message: body.detail }]));
-    if (response.ok) launched({ workflow: body.workflow, url: response.headers.get("Location") });
-  } catch (error) {
-    const refused = error.pointer !== undefined;
-    showErrors([refused ? error : { pointer: "", message: "The server is away. Not launched." }]);
+    showErrors(await tryToLaunch());
   } finally {
-    button.disabled = false;
+    form.ariaBusy = "false";
   }
 }
 
+/** Launch what is in the form; returns what is wrong with it, as a list of {pointer, message}. */
+async function tryToLaunch() {
+  if (!select.value) return [{ pointer: "", message: "Choose a workflow." }];
+  let arguments_;
+  try {
+    arguments_ = read(form);
+  } catch (problem) {
+    return [problem];
+  }
+  let response, body;
+  try {
+    response = await fetch(`/launch/${encodeURIComponent(select.value)}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: arguments_,
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    body = await response.json();
+  } catch {
+    return [{ pointer: "", message: "The server is away. This may not have been launched." }];
+  }
+  if (!response.ok) return body.errors ?? [{ pointer: "", message: body.detail }];
+  launched({ workflow: body.workflow, url: response.headers.get("Location") });
+  return [];
+}
+
 function showErrors(errors) {
-  byId("problem").textContent = show(form, errors)
-    .map(({ message }) => message)
-    .join("; ");
+  const others = show(form, errors).map(({ message }) => message);
+  byId("problem").textContent = others.join("; ");
 }
 
 function launched(run) {
   localStorage.setItem("runs", JSON.stringify([...remembered(), run].slice(-KEPT)));
-  addRun(run);
+  addRun(run).scrollIntoView({ block: "nearest" });
+  byId("news").textContent = `${run.workflow} launched`;
 }
 
 function addRun(run) {
   byId("none").hidden = true;
-  follow(byId("runs"), run, showHealth);
+  return follow(byId("runs"), run, ({ workflow, status }) => {
+    byId("news").textContent = `${workflow}: ${status}`;
+  });
 }
 
 function remembered() {
-  return JSON.parse(localStorage.getItem("runs") ?? "[]");
+  try {
+    const runs = JSON.parse(localStorage.getItem("runs"));
+    return Array.isArray(runs) ? runs : [];
+  } catch {
+    return [];
+  }
+}
+
+function named(all, wanted) {
+  return all.find(({ name }) => name === wanted);
+}
+
+function setText(target, content) {
+  // A live region is read out whenever it is written, also with the same text.
+  if (target.textContent !== content) target.textContent = content;
 }

@@ -1,46 +1,50 @@
 // The live rows: each follows its workflow until it has ended.
 
 const UNFINISHED = new Set(["ENQUEUED", "DELAYED", "PENDING"]);
+const LONGEST = 10_000;
+
 /** Milliseconds until a server that is away is asked again. */
 export const AWAY = 2000;
 
 /** Milliseconds; the functions promise an answer within five seconds. */
 export const PATIENCE = 7000;
 
-/** Add a row on top of `list` and keep it up to date; `server(away)` hears how the server is. */
-export function follow(list, { workflow, url }, server) {
+/** Add a row on top of `list` and keep it up to date; `ended` is told how the workflow has ended. */
+export function follow(list, { workflow, url }, ended) {
   const row = document.getElementById("run").content.firstElementChild.cloneNode(true);
   row.querySelector(".workflow").textContent = workflow;
   list.prepend(row);
-  poll(row, url, server);
+  poll(row, url, ended);
+  return row;
 }
 
-async function poll(row, url, server) {
+async function poll(row, url, ended) {
   for (;;) {
-    const { pause, away } = await look(row, url);
-    server(away);
+    const pause = await look(row, url, ended);
     if (pause === undefined) return;
     await new Promise((resume) => setTimeout(resume, pause));
   }
 }
 
-/** Ask once; returns for how many milliseconds to pause, or no pause when there is no more to see. */
-async function look(row, url) {
-  let response;
+/** Ask once; returns for how many milliseconds to pause, or nothing when there is no more to see. */
+async function look(row, url, ended) {
+  let response, body;
   try {
     response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE) });
+    body = await response.json();
   } catch {
-    return { pause: AWAY, away: "The server is away. Trying again." };
+    return AWAY;
   }
-  const pause = Number(response.headers.get("Retry-After")) * 1000 || undefined;
-  const body = await response.json().catch(() => ({}));
-  if (response.ok) {
-    render(row, body);
-    return { pause: UNFINISHED.has(body.status) ? (pause ?? 1000) : undefined };
+  const pause = Number(response.headers.get("Retry-After")) * 1000;
+  if (response.status >= 500) return pause || AWAY;
+  if (!response.ok) {
+    text(row, ".error", body.detail);
+    return undefined;
   }
-  if (response.status >= 500) return { pause: pause ?? AWAY, away: body.detail ?? "The server fails." };
-  text(row, ".error", body.detail ?? `The server answers ${response.status}.`);
-  return {};
+  render(row, body);
+  if (UNFINISHED.has(body.status)) return pause || AWAY;
+  ended(body);
+  return undefined;
 }
 
 function render(row, run) {
@@ -58,38 +62,42 @@ function render(row, run) {
 function renderProgress(row, { progress, status }) {
   const bar = row.querySelector("progress");
   const { done, total, message } = progress ?? {};
-  const measured = typeof done === "number" && typeof total === "number";
+  const measured = typeof done === "number" && typeof total === "number" && total > 0;
   bar.hidden = !measured && status !== "PENDING";
   if (measured) Object.assign(bar, { value: done, max: total });
   else bar.removeAttribute("value");
   bar.setAttribute("aria-label", measured ? `${done} of ${total}` : "running");
-  const said = message ?? (progress == null || measured ? "" : shown(progress));
-  text(row, ".message", said);
+  text(row, ".message", shown(message ?? (measured ? "" : (progress ?? ""))));
 }
 
 function survived({ attempts, status }) {
   const again = UNFINISHED.has(status) ? "goes on" : "went on";
-  return `Attempt ${attempts}: its worker was lost, it ${again} from its last step.`;
+  return `Attempt ${attempts}: its worker stopped, it ${again} from its last step.`;
 }
 
 function times({ created_at, started_at, completed_at }) {
-  const at = (time) => new Date(time).toLocaleTimeString();
-  const parts = [`launched ${at(created_at)}`];
-  if (started_at) parts.push(`started ${at(started_at)}`);
+  const parts = [`launched ${clock(created_at)}`];
+  if (started_at) parts.push(`started ${clock(started_at)}`);
   if (completed_at) {
     const seconds = (new Date(completed_at) - new Date(created_at)) / 1000;
-    parts.push(`ended ${at(completed_at)}`, `${seconds.toFixed(seconds < 10 ? 2 : 0)} s in all`);
+    parts.push(`ended ${clock(completed_at)}`, `${seconds.toFixed(seconds < 10 ? 2 : 0)} s in all`);
   }
   return parts.join(" · ");
 }
 
+function clock(time) {
+  const moment = new Date(time);
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? moment.toLocaleTimeString() : moment.toLocaleString();
+}
+
 function shown(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  const all = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return all.length > LONGEST ? `${all.slice(0, LONGEST)} …` : all;
 }
 
 function text(row, selector, content) {
   const target = row.querySelector(selector);
   target.hidden = content === undefined;
-  // A live region is read out again whenever it is written, also with the same text.
   if (content !== undefined && target.textContent !== content) target.textContent = content;
 }
