@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def said(self, text: str = "") -> str:
@@ -50,8 +51,9 @@ class Process:
         return self.popen.wait(DEADLINE)
 
     def close(self) -> None:
-        """Kill what is left of it."""
-        self.popen.kill()
+        """Kill what is left of it and of its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
         self._log.close()
 
@@ -111,7 +113,8 @@ def local_dev(project: Path) -> Iterator[tuple[Process, httpx2.Client]]:
             wait_until(lambda: client.get("/local_dev").status_code == 200)
             yield process, client
         finally:
-            process.stop(signal.SIGTERM)
+            if process.popen.poll() is None:
+                process.stop(signal.SIGTERM)
 
 
 def answers(client: httpx2.Client) -> bool:

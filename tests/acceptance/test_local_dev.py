@@ -16,6 +16,7 @@ def test_it_serves_the_page_and_the_functions(project: Path) -> None:
         page = client.get("/")
         body = finished(client, launched(client, "greeting", name="World"))
         missing = client.get("/missing")
+        wrong = client.post("/"), client.post("/local_dev")
         pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
         code = process.stop(signal.SIGINT)
         said = process.said()
@@ -23,11 +24,25 @@ def test_it_serves_the_page_and_the_functions(project: Path) -> None:
     assert "<title>dbos-functions</title>" in page.text
     assert body["result"] == "Hello, World!"
     assert missing.headers["Content-Type"] == "application/problem+json"
+    assert [answer.status_code for answer in wrong] == [405, 405]
     assert f"page: {client.base_url}" in said
     assert code == 0
     assert "Traceback" not in said
     assert len(pids) == 2
     assert not any(alive(pid) for pid in pids)
+    assert not (project / ".local_dev" / "postgres" / "postmaster.pid").exists()
+
+
+def test_nothing_outlives_a_killed_local_dev(project: Path) -> None:
+    """Linux ends its processes with it; the next one takes over the database."""
+    with local_dev(project) as (process, client):
+        finished(client, launched(client, "greeting"))
+        pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
+        process.popen.kill()
+        wait_until(lambda: not any(alive(pid) for pid in pids))
+    with local_dev(project) as (process, client):
+        finished(client, launched(client, "greeting"))
+        assert process.stop(signal.SIGHUP) == 0
 
 
 def test_a_killed_worker_is_started_again_and_its_workflow_goes_on(project: Path) -> None:
@@ -97,9 +112,8 @@ def outcome(project: Path, *options: str, **environ: str) -> tuple[int, str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether there is a process `pid`."""
+    """Whether the process `pid` still runs."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
         return False
-    return True

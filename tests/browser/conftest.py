@@ -25,6 +25,11 @@ class Site:
     url: str
     project: Path
 
+    @property
+    def database(self) -> str:
+        """The URL of its database."""
+        return f"postgresql://postgres@/postgres?host={self.project / '.local_dev' / 'postgres'}"
+
     def pid(self, name: str) -> int:
         """The process id of the worker or the functions."""
         return int((self.project / ".local_dev" / f"{name}.pid").read_text())

@@ -1,9 +1,11 @@
 """The page, driven in Chromium."""
 
 import os
+import re
 import signal
 
 import pytest
+from dbos import DBOSClient
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import PHONE, Site
@@ -11,7 +13,10 @@ from .conftest import PHONE, Site
 
 def launch(page: Page, workflow: str, **arguments: str) -> Locator:
     """Fill in the form and launch; returns the newest row."""
-    page.get_by_label("Workflow", exact=True).select_option(workflow)
+    choice = page.get_by_label("Workflow", exact=True)
+    expect(choice).to_contain_text(workflow)
+    if choice.input_value() != workflow:
+        choice.select_option(workflow)
     for name, value in arguments.items():
         page.get_by_label(name).fill(value)
     page.get_by_role("button", name="Launch").click()
@@ -57,6 +62,74 @@ def test_a_form_has_a_field_for_every_type(page: Page) -> None:
     expect(page.get_by_label("items")).to_have_accessible_description("is not JSON")
 
 
+def test_untouched_fields_mean_the_defaults(page: Page) -> None:
+    """Only what is required has to be given."""
+    launch(page, "echo")
+    expect(page.get_by_label("must")).to_be_focused()
+    expect(page.get_by_label("must")).to_have_accessible_description("is required")
+
+    row = launch(page, "echo", must="x")
+    expect(row).to_contain_text("'x' 'preset' 'hello' None red 1 0.5 None")
+
+
+def test_a_form_sends_what_it_shows(page: Page) -> None:
+    """Cleared fields are empty or null, choices are theirs, numbers are as they were typed."""
+    page.get_by_label("Workflow", exact=True).select_option("echo")
+    page.get_by_label("sure").select_option("false")
+    page.get_by_label("colour").select_option("blue")
+    row = launch(
+        page,
+        "echo",
+        must="x",
+        preset="",
+        greeting="",
+        number="9007199254740993",
+        share=".25",
+        anything="[1, null]",
+    )
+    expect(row).to_contain_text("'x' None '' False blue 9007199254740993 0.25 [1, None]")
+
+    launch(page, "echo", number="")
+    expect(page.get_by_label("number")).to_have_accessible_description("needs a value")
+
+
+def test_typing_survives_a_change_of_the_code(page: Page, site: Site) -> None:
+    """The form is made again only if its own workflow has changed, and keeps what it holds."""
+    added = site.project / "worker" / "workflows" / "added.py"
+    source = "from worker import workflow\n\n\n@workflow()\ndef added({}) -> None: ...\n"
+    options = page.get_by_label("Workflow", exact=True)
+    try:
+        added.write_text(source.format("first: str"))
+        expect(options).to_contain_text("added")
+        options.select_option("added")
+        page.get_by_label("first").fill("half typed")
+
+        added.write_text(source.format("first: str, second: int = 2"))
+        expect(page.get_by_label("second")).to_have_value("2")
+        expect(page.get_by_label("first")).to_have_value("half typed")
+        expect(page.get_by_label("first")).to_be_focused()
+    finally:
+        added.unlink()
+
+    expect(page.locator("#problem")).to_have_text("There is no added any longer.")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.locator("#problem")).to_have_text("Choose a workflow.")
+
+
+def test_a_worker_that_does_not_start_is_said(page: Page, site: Site) -> None:
+    """A file that is half written keeps it from starting; the page goes on when it is whole."""
+    broken = site.project / "worker" / "workflows" / "broken.py"
+    health = page.locator("#health")
+    try:
+        broken.write_text("def (:")
+        expect(health).to_contain_text("The worker is not running")
+    finally:
+        broken.unlink()
+
+    expect(health).to_have_text("connected")
+    expect(launch(page, "greeting")).to_contain_text("SUCCESS")
+
+
 def test_the_keyboard_is_enough(page: Page) -> None:
     """Tab leads from the workflow to its arguments; Enter launches."""
     expect(page.get_by_label("Workflow", exact=True)).to_be_enabled()
@@ -73,25 +146,33 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 def test_a_killed_worker_is_survived_before_your_eyes(page: Page, site: Site) -> None:
     """Progress stops, goes on, and the page says why."""
     row = launch(page, "report", length="12")
-    expect(row.locator("progress")).to_have_attribute("aria-label", "4 of 12")
+    expect(row.locator("progress")).to_have_attribute("aria-label", re.compile(r"\d+ of 12"))
 
     expect(page.locator("#kill")).to_have_text(f"kill -9 {site.pid('worker')}")
     os.kill(site.pid("worker"), signal.SIGKILL)
 
-    expect(row).to_contain_text("Attempt 2: its worker was lost")
+    expect(row).to_contain_text("Attempt 2: its worker stopped")
     expect(row).to_contain_text("SUCCESS")
     expect(row).to_contain_text("12. What there is to say")
 
 
-def test_polling_stops_when_there_is_no_more_to_see(page: Page) -> None:
+def test_polling_stops_when_there_is_no_more_to_see(page: Page, site: Site) -> None:
     """Nothing asks any longer for workflows that have ended, however they have."""
     expect(launch(page, "greeting")).to_contain_text("SUCCESS")
     expect(launch(page, "exits")).to_contain_text("ERROR")
+    cancelled = launch(page, "order")
+    expect(cancelled).to_contain_text("waiting for the payment")
+    client = DBOSClient(system_database_url=site.database)
+    client.cancel_workflow(cancelled.locator(".id").inner_text())
+    client.destroy()
+    expect(cancelled).to_contain_text("CANCELLED")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    page.wait_for_event("request", lambda request: request.url.endswith("/local_dev"))
+    for _ in range(2):
+        page.wait_for_event("request", lambda request: request.url.endswith("/local_dev"))
 
+    assert len(asked) >= 2
     assert not any("/status/" in url for url in asked)
 
 
@@ -105,11 +186,21 @@ def test_an_absent_server_is_said_and_survived(page: Page, site: Site) -> None:
     code.write_text("raise SystemExit('broken')")
     expect(health).to_contain_text("The server is away")
     launch(page, "greeting")
-    expect(page.locator("#problem")).to_have_text("The server is away. Not launched.")
+    expect(page.locator("#problem")).to_have_text(
+        "The server is away. This may not have been launched."
+    )
 
     code.write_text(working)
     expect(health).to_have_text("connected")
     expect(launch(page, "greeting")).to_contain_text("SUCCESS")
+
+
+def test_a_damaged_memory_does_no_harm(page: Page) -> None:
+    """Whatever else has written to the browser's storage."""
+    for damage in ("garbage", "null", "1", "{}"):
+        page.evaluate("damage => localStorage.setItem('runs', damage)", damage)
+        page.reload()
+        expect(page.locator("#health")).to_have_text("connected")
 
 
 def test_runs_are_still_there_after_a_reload(page: Page) -> None:
@@ -126,7 +217,8 @@ def test_it_fits_a_phone(page: Page, scheme: str) -> None:
     """Nothing has to be scrolled sideways, in both colour schemes."""
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    expect(launch(page, "greeting", name="x" * 200)).to_contain_text("SUCCESS")
+    expect(launch(page, "echo", must="x" * 200)).to_contain_text("SUCCESS")
+    expect(page.locator("#runs > li").first).to_be_in_viewport()
 
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
