@@ -16,8 +16,13 @@ import httpx2
 
 T = TypeVar("T")
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds that anything may take on a busy machine."""
+
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+PORTS = iter(range(20_000 + 1_000 * PROCESS, 21_000 + 1_000 * PROCESS))
+"""Of this test process alone, and not those that the system gives to connections."""
 
 Environ = Mapping[str, str]
 
@@ -81,7 +86,8 @@ ALL = python("-m", "uvicorn", "functions.asgi:app", "--port", "{port}")
 def worker(cwd: Path, environ: Environ) -> Iterator[Process]:
     """`python -m worker`, ready to execute."""
     with run(*python("-m", "worker"), cwd=cwd, environ=environ) as process:
-        wait_until(lambda: process.said("executes"))
+        wait_until(lambda: process.popen.poll() is not None or process.said("executes"))
+        assert process.popen.poll() is None, process.said()
         yield process
 
 
@@ -94,8 +100,7 @@ def serve(command: tuple[str, ...], cwd: Path, environ: Environ) -> Iterator[htt
         run(*command, cwd=cwd, environ=environ) as process,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client,
     ):
-        wait_until(lambda: process.popen.poll() is not None or answers(client))
-        assert process.popen.poll() is None, process.said()
+        wait_until_served(process, client)
         yield client
 
 
@@ -109,12 +114,18 @@ def local_dev(project: Path) -> Iterator[tuple[Process, httpx2.Client]]:
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client,
     ):
         try:
-            wait_until(lambda: answers(client))
+            wait_until_served(process, client)
             wait_until(lambda: client.get("/local_dev").status_code == 200)
             yield process, client
         finally:
             if process.popen.poll() is None:
                 process.stop(signal.SIGTERM)
+
+
+def wait_until_served(process: Process, client: httpx2.Client) -> None:
+    """Wait for an answer, or fail with what the process has said."""
+    wait_until(lambda: process.popen.poll() is not None or answers(client))
+    assert process.popen.poll() is None, process.said()
 
 
 def answers(client: httpx2.Client) -> bool:
@@ -127,9 +138,11 @@ def answers(client: httpx2.Client) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nothing listens on, and that nobody else is given meanwhile."""
+    for port in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_until(condition: Callable[[], T | None], deadline: float = DEADLINE) -> T:

@@ -8,7 +8,7 @@ import pytest
 from dbos import DBOSClient, EnqueueOptions, WorkflowSerializationFormat
 
 from tests.calls import finished, launched
-from tests.processes import ALL, python, run, serve, wait_until, worker
+from tests.processes import ALL, DEADLINE, python, run, serve, wait_until, worker
 
 
 def one(target: str, source: str = "functions/main.py") -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def test_functions_refuse_to_start_without_a_policy(
     environ = {"DBOS_SYSTEM_DATABASE_URL": database}
 
     with run(*[part.format(port=0) for part in command], cwd=root, environ=environ) as process:
-        code = process.popen.wait(30)
+        code = process.popen.wait(DEADLINE)
         said = process.said()
 
     assert code != 0
@@ -76,7 +76,7 @@ def test_a_worker_refuses_to_start_without_a_database(root: Path, url: str, sent
     environ = {"DBOS_SYSTEM_DATABASE_URL": url}
 
     with run(*python("-m", "worker"), cwd=root, environ=environ) as process:
-        code = process.popen.wait(30)
+        code = process.popen.wait(DEADLINE)
         said = process.said()
 
     assert code == 1
@@ -127,9 +127,9 @@ def test_a_worker_without_its_event_loop_ends(project: Path, environ: dict[str, 
     with serve(ALL, project, environ) as functions:
         with worker(project, environ) as process:
             poison = launched(functions, "ends_the_event_loop")
-            first = process.popen.wait(30)
+            first = process.popen.wait(DEADLINE)
         with run(*python("-m", "worker"), cwd=project, environ=environ) as process:
-            second = process.popen.wait(30)
+            second = process.popen.wait(DEADLINE)
         with worker(project, environ):
             given_up = finished(functions, poison)
             fine = finished(functions, launched(functions, "typed", items=[], day="2026-11-22"))
@@ -180,7 +180,7 @@ def test_a_stopped_worker_lets_its_workflow_finish(project: Path, environ: dict[
             process.popen.send_signal(signal.SIGTERM)
             wait_until(lambda: process.said("draining"))
             later = launched(functions, "greeting")
-            code = process.popen.wait(30)
+            code = process.popen.wait(DEADLINE)
         body = functions.get(url).json()
         waiting = functions.get(later).json()
 
