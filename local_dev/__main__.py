@@ -68,7 +68,7 @@ def free_port(text: str) -> int:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", int(text)))
-        except (OSError, OverflowError) as error:
+        except (ValueError, OSError, OverflowError) as error:
             raise CannotStart(
                 f"port {text} cannot be used ({error}); try another --port"
             ) from error

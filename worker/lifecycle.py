@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -58,8 +59,8 @@ def check_database(url: str) -> None:
     try:
         psycopg.connect(url, connect_timeout=5).close()
     except psycopg.OperationalError as error:
-        if "does not exist" in str(error):
-            return  # DBOS creates a database that is missing.
+        if re.search('database ".*" does not exist', str(error)):
+            return  # DBOS creates it.
         raise DatabaseUnreachable(reason=str(error).strip()) from error
 
 

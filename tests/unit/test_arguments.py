@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from functions.catalog import MAX_ERRORS, Workflow
+from functions.arguments import MAX_ERRORS, check, compiled
 from functions.errors import InvalidArguments
 
 INTEGER = {"type": "integer"}
@@ -28,7 +28,7 @@ SCHEMA = {
 def errors(**arguments: Any) -> list[tuple[str, str]]:
     """What is wrong with the arguments, as pointers and messages."""
     try:
-        Workflow("name", "queue", "", SCHEMA, {}).check(arguments)
+        check(arguments, compiled(SCHEMA))
     except InvalidArguments as error:
         return [(each["pointer"], each["message"]) for each in vars(error)["errors"]]
     return []

@@ -1,0 +1,86 @@
+"""The check of arguments against the JSON Schema that a worker has published."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, time
+from itertools import chain, islice
+from typing import Any
+from uuid import UUID
+
+import jsonschema_rs
+
+from .errors import InvalidArguments
+
+MAX_ERRORS = 20
+"""Errors of one call that are told."""
+
+SMALL = 64 * 1024
+"""Characters up to which all errors are looked for; in a larger call they could take seconds."""
+
+Schema = dict[str, Any]
+
+
+def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
+    """Whether `parse` takes a text."""
+
+    def check(value: str) -> bool:
+        try:
+            parse(value)
+        except ValueError:
+            return False
+        return True
+
+    return check
+
+
+FORMATS = {
+    # As lenient as the workers' pydantic, where RFC 3339 wants an offset and a UUID dashes.
+    "date-time": _parses(datetime.fromisoformat),
+    "time": _parses(time.fromisoformat),
+    "uuid": _parses(UUID),
+}
+
+
+def compiled(schema: Schema) -> Any:
+    """A validator for `check`."""
+    return jsonschema_rs.validator_for(schema, validate_formats=True, formats=FORMATS)
+
+
+def check(arguments: Mapping[str, Any], validator: Any) -> None:
+    """Raise InvalidArguments unless `arguments` fit the schema."""
+    try:
+        validator.validate(arguments)
+    except jsonschema_rs.ValidationError as first:
+        small = len(json.dumps(arguments)) <= SMALL
+        errors = validator.iter_errors(arguments) if small else [first]
+        located = islice(chain.from_iterable(map(_located, errors)), MAX_ERRORS)
+        raise InvalidArguments(
+            errors=[{"pointer": at, "message": _shortened(message)} for at, message in located]
+        ) from None
+
+
+def _located(error: jsonschema_rs.ValidationError) -> Iterator[tuple[str, str]]:
+    """JSON pointers (RFC 6901) and messages; a missing or extra argument has a pointer, too."""
+    here = "".join(f"/{_escaped(part)}" for part in error.instance_path)
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.Required(property=name):
+            yield f"{here}/{_escaped(name)}", "is required"
+        case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
+            yield from ((f"{here}/{_escaped(name)}", "is not an argument") for name in names)
+        case jsonschema_rs.ValidationErrorKind.AnyOf(context=[errors, [null]]) if _is_null(null):
+            # "Something or null": what is wrong with the something says more.
+            yield from chain.from_iterable(map(_located, errors))
+        case _:
+            yield here, error.message
+
+
+def _is_null(error: jsonschema_rs.ValidationError) -> bool:
+    return error.message.endswith('is not of type "null"')
+
+
+def _escaped(part: str | int) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _shortened(message: str, limit: int = 300) -> str:
+    return message if len(message) <= limit else f"{message[:limit]}…"
