@@ -89,6 +89,25 @@ def test_a_second_instance_is_refused(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--port", "eighty"], "local_dev: port eighty cannot be used"),
+        (["--data", "with space"], "local_dev: its PostgreSQL takes no path with a space"),
+        (["--data", "worker/__main__.py"], "local_dev: the data cannot be kept in worker"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(
+    project: Path, options: list[str], sentence: str
+) -> None:
+    """One sentence and a non-zero exit."""
+    code, said = outcome(project, *("--port", "0"), *options)
+
+    assert code == 1
+    assert said.startswith(sentence)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("nonsense", "local_dev: DBOS_SYSTEM_DATABASE_URL must be set to a URL like"),
