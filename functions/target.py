@@ -8,7 +8,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .errors import MethodNotAllowed, UnknownParameter, UnknownWorkflowId
+from .errors import MethodNotAllowed, NothingHere, UnknownParameter, UnknownWorkflowId
 from .problems import problem
 
 MAX_ID = 1024
@@ -39,7 +39,9 @@ def target(method: str) -> Callable[[Handler], Handler]:
 
 
 def argument(request: Request) -> str:
-    """What follows the function in the path: the rest, for a function deployed alone."""
+    """What follows the function in the path: all of it, for a function deployed alone."""
+    if request.scope["path"].endswith("\n"):  # Routes match as if it were not there.
+        raise NothingHere
     return str(request.path_params.get("path", ""))
 
 

@@ -104,6 +104,7 @@ def test_arguments_that_do_not_fit_are_refused(
         ("/launch/", JSON, b"{}", 404),
         ("/launch", JSON, b"{}", 404),
         ("/launch/%00", JSON, b"{}", 404),
+        ("/launch/greeting%0A", JSON, b"{}", 404),
         ("/launch/" + "x" * 5000, JSON, b"{}", 404),
         ("/elsewhere", JSON, b"{}", 404),
         ("/launch/greeting", {"Content-Type": "text/plain"}, b"{}", 415),
