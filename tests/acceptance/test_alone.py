@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.calls import finished
@@ -32,9 +33,11 @@ def test_functions_run_with_only_their_requirements(
 
 
 def install(requirements: Path, directory: Path) -> Path:
-    """A new virtual environment; returns where its commands are."""
+    """A new virtual environment of this Python; returns where its commands are."""
     uv = os.environ.get("UV", "uv")
-    subprocess.run([uv, "venv", "--quiet", directory], check=True)
-    install = [uv, "pip", "install", "--quiet", "--requirements", str(requirements)]
-    subprocess.run(install, check=True, env=os.environ | {"VIRTUAL_ENV": str(directory)})
+    python = str(directory / "bin" / "python")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, directory], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--python", python, "-r", str(requirements)], check=True
+    )
     return directory / "bin"

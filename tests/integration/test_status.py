@@ -87,7 +87,7 @@ def test_a_cancelled_workflow_need_not_be_asked_for_again(
         ("gASVBgAAAAAAAACMAmhplC4=", "py_pickle", None),
         ('{"json":1}', "js_superjson", None),
         (None, "portable_json", None),
-        ("[" * 5000 + "]" * 5000, "portable_json", None),
+        ("[" * 500_000 + "]" * 500_000, "portable_json", None),
         ("9" * 5000, "portable_json", None),
         ("not JSON", "portable_json", None),
     ],
