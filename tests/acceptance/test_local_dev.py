@@ -11,12 +11,15 @@ from tests.processes import DEADLINE, local_dev, python, run, wait_until
 
 
 def test_it_serves_the_page_and_the_functions(project: Path) -> None:
-    """And says where; Ctrl-C ends it with exit code 0 and leaves nothing behind."""
+    """And says where; refuses a second one; Ctrl-C ends it and leaves nothing behind."""
     with local_dev(project) as (process, client):
         page = client.get("/")
         body = finished(client, launched(client, "greeting", name="World"))
         missing = client.get("/missing")
         wrong = client.post("/"), client.post("/local_dev")
+        port = str(client.base_url.port)
+        same_data = outcome(project, "--port", "0")
+        same_port = outcome(project, "--port", port, "--data", "elsewhere")
         pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
         code = process.stop(signal.SIGINT)
         said = process.said()
@@ -25,24 +28,15 @@ def test_it_serves_the_page_and_the_functions(project: Path) -> None:
     assert body["result"] == "Hello, World!"
     assert missing.headers["Content-Type"] == "application/problem+json"
     assert [answer.status_code for answer in wrong] == [405, 405]
+    assert same_data == (1, "local_dev: another local_dev is running on .local_dev\n")
+    assert same_port[0] == 1
+    assert same_port[1].startswith(f"local_dev: port {port} cannot be used")
     assert f"page: {client.base_url}" in said
     assert code == 0
     assert "Traceback" not in said
     assert len(pids) == 2
     assert not any(alive(pid) for pid in pids)
     assert not (project / ".local_dev" / "postgres" / "postmaster.pid").exists()
-
-
-def test_nothing_outlives_a_killed_local_dev(project: Path) -> None:
-    """Linux ends its processes with it; the next one takes over the database."""
-    with local_dev(project) as (process, client):
-        finished(client, launched(client, "greeting"))
-        pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
-        process.popen.kill()
-        wait_until(lambda: not any(alive(pid) for pid in pids))
-    with local_dev(project) as (process, client):
-        finished(client, launched(client, "greeting"))
-        assert process.stop(signal.SIGHUP) == 0
 
 
 def test_a_killed_worker_is_started_again_and_its_workflow_goes_on(project: Path) -> None:
@@ -59,8 +53,8 @@ def test_a_killed_worker_is_started_again_and_its_workflow_goes_on(project: Path
 
 
 def test_a_new_file_is_a_new_workflow_and_runs_survive_a_restart(project: Path) -> None:
-    """Nothing else has to be edited; the data stays in .local_dev."""
-    with local_dev(project) as (_, client):
+    """Also when local_dev is killed: Linux ends its processes, the next one takes the data over."""
+    with local_dev(project) as (process, client):
         before = launched(client, "greeting", name="before")
         finished(client, before)
         (project / "worker" / "workflows" / "added.py").write_text(
@@ -68,24 +62,17 @@ def test_a_new_file_is_a_new_workflow_and_runs_survive_a_restart(project: Path) 
             "@workflow()\ndef double(number: int) -> int:\n    return 2 * number\n"
         )
         wait_until(lambda: client.post("/launch/double", json={"number": 1}).status_code == 202)
-    with local_dev(project) as (_, client):
+        pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
+        process.popen.kill()
+        wait_until(lambda: not any(alive(pid) for pid in pids))
+    with local_dev(project) as (process, client):
         after = finished(client, launched(client, "double", number=21))
         kept = client.get(before).json()
+        hung_up = process.stop(signal.SIGHUP)
 
     assert after["result"] == 42
     assert kept["result"] == "Hello, before!"
-
-
-def test_a_second_instance_is_refused(project: Path) -> None:
-    """One sentence, also for a port in use."""
-    with local_dev(project) as (_, client):
-        port = str(client.base_url.port)
-        same_data = outcome(project, "--port", "0")
-        same_port = outcome(project, "--port", port, "--data", "elsewhere")
-
-    assert same_data == (1, "local_dev: another local_dev is running on .local_dev\n")
-    assert same_port[0] == 1
-    assert same_port[1].startswith(f"local_dev: port {port} cannot be used")
+    assert hung_up == 0
 
 
 @pytest.mark.parametrize(
