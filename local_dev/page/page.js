@@ -1,7 +1,7 @@
 // The page: choose a workflow of the catalog, fill in its form, launch it, watch it.
 
 import { fields, read, restore, show, touched } from "./form.js";
-import { AWAY, follow, PATIENCE } from "./runs.js";
+import { follow, PATIENCE, PAUSE, setText } from "./runs.js";
 
 const KEPT = 20;
 
@@ -25,7 +25,7 @@ async function refresh() {
   if (catalog.workflows) showCatalog(catalog);
   setText(byId("health"), catalog.trouble ?? "connected");
   byId("health").classList.toggle("away", catalog.trouble !== undefined);
-  setTimeout(refresh, AWAY);
+  setTimeout(refresh, PAUSE);
 }
 
 /** The catalog; `trouble` says what keeps workflows from being launched or executed. */
@@ -41,19 +41,18 @@ async function readCatalog() {
   }
 }
 
-function showCatalog(catalog) {
-  byId("try").hidden = catalog.worker_pid === null;
-  setText(byId("kill"), `kill -9 ${catalog.worker_pid}`);
-  const before = select.value;
-  const [old, now] = [workflows, catalog.workflows].map((all) => JSON.stringify(named(all, before)));
-  const first = workflows.length === 0;
-  if (JSON.stringify(workflows) === JSON.stringify(catalog.workflows)) return;
-  workflows = catalog.workflows;
+function showCatalog({ workflows: newest, worker_pid }) {
+  byId("try").hidden = worker_pid === null;
+  setText(byId("kill"), `kill -9 ${worker_pid}`);
+  if (same(workflows, newest)) return;
+  const [first, chosen] = [workflows.length === 0, select.value];
+  const [before, now] = [named(workflows, chosen), named(newest, chosen)];
+  workflows = newest;
   select.replaceChildren(...workflows.map(({ name }) => new Option(name)));
-  if (!first && now === undefined) select.prepend(new Option("", "", true, true));
-  else if (!first) select.value = before;
-  if (first || now !== old) rebuildForm();
-  if (!first && now === undefined) setText(byId("problem"), `There is no ${before} any longer.`);
+  if (now) select.value = chosen;
+  else if (!first) select.prepend(new Option("", "", true, true));
+  if (!same(before, now) || first) rebuildForm();
+  if (before && !now) setText(byId("problem"), `There is no ${chosen} any longer.`);
 }
 
 /** Make the form again without losing what people have typed, or where they are. */
@@ -137,7 +136,6 @@ function named(all, wanted) {
   return all.find(({ name }) => name === wanted);
 }
 
-function setText(target, content) {
-  // A live region is read out whenever it is written, also with the same text.
-  if (target.textContent !== content) target.textContent = content;
+function same(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
 }

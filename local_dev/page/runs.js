@@ -3,8 +3,8 @@
 const UNFINISHED = new Set(["ENQUEUED", "DELAYED", "PENDING"]);
 const LONGEST = 10_000;
 
-/** Milliseconds until a server that is away is asked again. */
-export const AWAY = 2000;
+/** Milliseconds between two looks, where the server does not say. */
+export const PAUSE = 2000;
 
 /** Milliseconds; the functions promise an answer within five seconds. */
 export const PATIENCE = 7000;
@@ -33,16 +33,16 @@ async function look(row, url, ended) {
     response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE) });
     body = await response.json();
   } catch {
-    return AWAY;
+    return PAUSE;
   }
   const pause = Number(response.headers.get("Retry-After")) * 1000;
-  if (response.status >= 500) return pause || AWAY;
+  if (response.status >= 500) return pause || PAUSE;
   if (!response.ok) {
     text(row, ".error", body.detail);
     return undefined;
   }
   render(row, body);
-  if (UNFINISHED.has(body.status)) return pause || AWAY;
+  if (UNFINISHED.has(body.status)) return pause || PAUSE;
   ended(body);
   return undefined;
 }
@@ -99,5 +99,10 @@ function shown(value) {
 function text(row, selector, content) {
   const target = row.querySelector(selector);
   target.hidden = content === undefined;
-  if (content !== undefined && target.textContent !== content) target.textContent = content;
+  if (content !== undefined) setText(target, content);
+}
+
+/** Write only what is new: a live region is read out, and a selection lost, at every write. */
+export function setText(target, content) {
+  if (target.textContent !== content) target.textContent = content;
 }

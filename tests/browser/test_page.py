@@ -114,6 +114,13 @@ def test_typing_survives_a_change_of_the_code(page: Page, site: Site) -> None:
     expect(page.locator("#problem")).to_have_text("There is no added any longer.")
     page.get_by_role("button", name="Launch").click()
     expect(page.locator("#problem")).to_have_text("Choose a workflow.")
+    try:
+        added.write_text(source.format("").replace("added", "another"))
+        expect(options).to_contain_text("another")
+        expect(options).to_have_value("")
+        expect(page.locator("#problem")).to_have_text("Choose a workflow.")
+    finally:
+        added.unlink()
 
 
 def test_a_worker_that_does_not_start_is_said(page: Page, site: Site) -> None:
