@@ -9,7 +9,7 @@ from uuid import UUID
 
 import jsonschema_rs
 
-from .errors import InvalidArguments
+from .errors import InvalidArguments, shortened
 
 MAX_ERRORS = 20
 """Errors of one call that are told."""
@@ -55,7 +55,9 @@ def check(arguments: Mapping[str, Any], validator: Any) -> None:
         errors = validator.iter_errors(arguments) if small else [first]
         located = islice(chain.from_iterable(map(_located, errors)), MAX_ERRORS)
         raise InvalidArguments(
-            errors=[{"pointer": at, "message": _shortened(message)} for at, message in located]
+            errors=[
+                {"pointer": at, "message": shortened(message, limit=300)} for at, message in located
+            ]
         ) from None
 
 
@@ -80,7 +82,3 @@ def _is_null(error: jsonschema_rs.ValidationError) -> bool:
 
 def _escaped(part: str | int) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
-
-
-def _shortened(message: str, limit: int = 300) -> str:
-    return message if len(message) <= limit else f"{message[:limit]}…"

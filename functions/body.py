@@ -59,10 +59,10 @@ def _parse(body: bytes) -> Any:
         value = json.loads(body.decode())
         # Python reads NaN, 1e999 and lone surrogates, but cannot write them as JSON in UTF-8.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        if _deeper_than(MAX_DEPTH, value):
+            raise RecursionError
     except (ValueError, RecursionError) as error:
         raise MalformedBody(reason=_reason(error)) from error
-    if _deeper_than(MAX_DEPTH, value):
-        raise MalformedBody(reason=f"it is nested more than {MAX_DEPTH} levels deep")
     return value
 
 

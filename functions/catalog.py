@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from .arguments import Schema, check, compiled
 from .client import engine
@@ -61,7 +61,7 @@ class Catalog:
         if time.monotonic() - self._read_at >= max_age:
             with self._reading:
                 if time.monotonic() - self._read_at >= max_age:
-                    self._workflows = self._read(engine())
+                    self._workflows = self._read()
                     self._read_at = time.monotonic()
         return self._workflows
 
@@ -79,8 +79,8 @@ class Catalog:
                 raise
             return _accept(newest, name, arguments)
 
-    def _read(self, engine: Engine) -> dict[str, Workflow]:
-        with engine.connect() as connection:
+    def _read(self) -> dict[str, Workflow]:
+        with engine().connect() as connection:
             rows = connection.execute(SELECT, {"application": self.application}).all()
         if not rows:
             raise NoWorkerYet(application=self.application)

@@ -20,7 +20,7 @@ class FunctionError(Exception):
 
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
-        shown = {name: _shortened(value) for name, value in attributes.items()}
+        shown = {name: shortened(value) for name, value in attributes.items()}
         super().__init__(cleandoc(type(self).__doc__ or "").format(**shown))
 
 
@@ -127,6 +127,6 @@ class DatabaseUnavailable(FunctionError):
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "2"}
 
 
-def _shortened(value: Any, limit: int = 200) -> Any:
-    """Keep what a caller has sent from filling the answer."""
+def shortened(value: Any, limit: int = 200) -> Any:
+    """Keep a long text, such as what a caller has sent, from filling the answer."""
     return f"{value[:limit]}…" if isinstance(value, str) and len(value) > limit else value

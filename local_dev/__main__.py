@@ -37,7 +37,7 @@ def main() -> None:
     ):
         logger.info("starting; the data is in %s", options.data)
         Thread(target=announce, args=(options.port, stop), daemon=True).start()
-        keep_alive(started, ["functions", "worker"], stop)
+        keep_alive(started, stop)
         logger.info("stopping")
 
 
@@ -116,8 +116,8 @@ def processes(options: argparse.Namespace, url: str) -> list[Process]:
     worker = ["worker"]
     server = ["uvicorn", "local_dev.site:app", "--port", str(options.port), "--log-level=warning"]
     return [
-        Process("worker", worker, code=["worker"], environ=environ, pid_files=options.data),
-        Process("functions", server, code=["functions"], environ=environ, pid_files=options.data),
+        Process("worker", worker, code="worker", environ=environ, pid_files=options.data),
+        Process("functions", server, code="functions", environ=environ, pid_files=options.data),
     ]
 
 

@@ -35,13 +35,13 @@ class Process:
         name: str,
         command: Sequence[str],
         *,
-        code: Iterable[str],
+        code: str,
         environ: Mapping[str, str],
         pid_files: Path,
     ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *command]
-        self._code = [Path(directory).resolve() for directory in code]
+        self.code = Path(code).resolve()
         self._environ = {**os.environ, **environ}
         self._pid_file = pid_files / f"{name}.pid"
 
@@ -55,7 +55,7 @@ class Process:
 
     def look(self, changed: Iterable[Path]) -> None:
         """Start again if one of the `changed` files is its code, or if it has ended."""
-        if any(path.is_relative_to(code) for path in changed for code in self._code):
+        if any(path.is_relative_to(self.code) for path in changed):
             logger.info("%s: its code has changed, starting it again", self.name)
             self._stop()
             self._start()
@@ -95,10 +95,10 @@ def running(processes: Iterable[Process]) -> Iterator[list[Process]]:
         yield [stack.enter_context(process) for process in processes]
 
 
-def keep_alive(processes: Iterable[Process], directories: Iterable[str], stop: Event) -> None:
-    """Look after the processes and the code in `directories` until `stop` is set."""
+def keep_alive(processes: Sequence[Process], stop: Event) -> None:
+    """Look after the processes and their code until `stop` is set."""
     for changes in watch(
-        *directories,
+        *[process.code for process in processes],
         watch_filter=PythonFilter(),
         stop_event=stop,
         rust_timeout=CHECK,

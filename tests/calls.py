@@ -1,6 +1,5 @@
 """What a frontend does: launch a workflow, follow it."""
 
-import time
 from typing import Any
 
 import httpx2
@@ -21,9 +20,6 @@ def finished(client: httpx2.Client, url: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
         answer = client.get(url)
         assert answer.status_code == 200, answer.text
-        if "Retry-After" not in answer.headers:
-            return dict(answer.json())
-        time.sleep(0.05)
-        return None
+        return None if "Retry-After" in answer.headers else dict(answer.json())
 
     return wait_until(look)

@@ -50,6 +50,11 @@ class Process:
         output = self._log.read()
         return output if text in output else ""
 
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition, or fail with what the process has said when it ends first."""
+        wait_until(lambda: self.popen.poll() is not None or condition())
+        assert self.popen.poll() is None, self.said()
+
     def stop(self, number: int) -> int:
         """Send the signal `number`; returns the exit code."""
         self.popen.send_signal(number)
@@ -86,8 +91,7 @@ ALL = python("-m", "uvicorn", "functions.asgi:app", "--port", "{port}")
 def worker(cwd: Path, environ: Environ) -> Iterator[Process]:
     """`python -m worker`, ready to execute."""
     with run(*python("-m", "worker"), cwd=cwd, environ=environ) as process:
-        wait_until(lambda: process.popen.poll() is not None or process.said("executes"))
-        assert process.popen.poll() is None, process.said()
+        process.wait_until(lambda: process.said("executes"))
         yield process
 
 
@@ -100,7 +104,7 @@ def serve(command: tuple[str, ...], cwd: Path, environ: Environ) -> Iterator[htt
         run(*command, cwd=cwd, environ=environ) as process,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client,
     ):
-        wait_until_served(process, client)
+        process.wait_until(lambda: answers(client))
         yield client
 
 
@@ -114,18 +118,12 @@ def local_dev(project: Path) -> Iterator[tuple[Process, httpx2.Client]]:
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client,
     ):
         try:
-            wait_until_served(process, client)
-            wait_until(lambda: client.get("/local_dev").status_code == 200)
+            process.wait_until(lambda: answers(client))
+            process.wait_until(lambda: client.get("/local_dev").status_code == 200)
             yield process, client
         finally:
             if process.popen.poll() is None:
                 process.stop(signal.SIGTERM)
-
-
-def wait_until_served(process: Process, client: httpx2.Client) -> None:
-    """Wait for an answer, or fail with what the process has said."""
-    wait_until(lambda: process.popen.poll() is not None or answers(client))
-    assert process.popen.poll() is None, process.said()
 
 
 def answers(client: httpx2.Client) -> bool:

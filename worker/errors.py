@@ -5,7 +5,7 @@ from typing import Any
 
 
 class WorkerError(Exception):
-    """The worker cannot run."""
+    """The worker, or one of its workflows, cannot go on."""
 
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)

@@ -50,9 +50,7 @@ def result_schema(function: Function) -> Schema:
         ) from error
 
 
-def arguments_validator(
-    function: Function,
-) -> Callable[[tuple[Any, ...], dict[str, Any]], Arguments]:
+def arguments_validator(function: Function) -> Validator:
     """A `validate_args` for `DBOS.workflow`: arguments become what the type hints say.
 
     Unlike DBOS's own it knows constraints in `Annotated`, as the published schema does. It
@@ -60,17 +58,19 @@ def arguments_validator(
     """
 
     @functools.cache  # Not before the first call: hints may name what is defined further down.
-    def adapters() -> dict[str, TypeAdapter[Any]]:
-        return {
+    def declared() -> tuple[inspect.Signature, dict[str, TypeAdapter[Any]]]:
+        signature = inspect.signature(function)
+        return signature, {
             parameter.name: TypeAdapter(_resolved(parameter.annotation, function))
-            for parameter in inspect.signature(function).parameters.values()
+            for parameter in signature.parameters.values()
         }
 
     def validate(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        signature, adapters = declared()
         try:
-            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
-                bound.arguments[name] = adapters()[name].validate_python(value)
+                bound.arguments[name] = adapters[name].validate_python(value)
         except ValidationError as error:
             told = error.errors(include_url=False, include_input=False)
             problem = "; ".join(f"{name}: {each['msg']}" for each in told)

@@ -20,7 +20,7 @@ def test_it_serves_the_page_and_the_functions(project: Path) -> None:
         port = str(client.base_url.port)
         same_data = outcome(project, "--port", "0")
         same_port = outcome(project, "--port", port, "--data", "elsewhere")
-        pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
+        running = pids(project)
         code = process.stop(signal.SIGINT)
         said = process.said()
 
@@ -34,8 +34,8 @@ def test_it_serves_the_page_and_the_functions(project: Path) -> None:
     assert f"page: {client.base_url}" in said
     assert code == 0
     assert "Traceback" not in said
-    assert len(pids) == 2
-    assert not any(alive(pid) for pid in pids)
+    assert running.keys() == {"worker", "functions"}
+    assert not any(map(alive, running.values()))
     assert not (project / ".local_dev" / "postgres" / "postmaster.pid").exists()
 
 
@@ -45,7 +45,7 @@ def test_a_killed_worker_is_started_again_and_its_workflow_goes_on(project: Path
     with local_dev(project) as (_, client):
         url = launched(client, "journal", path=str(journal), steps=4, seconds=0.5)
         wait_until(lambda: journal.exists() and len(journal.read_text().split()) == 2)
-        os.kill(int((project / ".local_dev" / "worker.pid").read_text()), signal.SIGKILL)
+        os.kill(pids(project)["worker"], signal.SIGKILL)
         body = finished(client, url)
 
     assert (body["status"], body["result"], body["attempts"]) == ("SUCCESS", [1, 2, 3, 4], 2)
@@ -62,9 +62,9 @@ def test_a_new_file_is_a_new_workflow_and_runs_survive_a_restart(project: Path) 
             "@workflow()\ndef double(number: int) -> int:\n    return 2 * number\n"
         )
         wait_until(lambda: client.post("/launch/double", json={"number": 1}).status_code == 202)
-        pids = [int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")]
+        running = pids(project)
         process.popen.kill()
-        wait_until(lambda: not any(alive(pid) for pid in pids))
+        wait_until(lambda: not any(map(alive, running.values())))
     with local_dev(project) as (process, client):
         after = finished(client, launched(client, "double", number=21))
         kept = client.get(before).json()
@@ -115,6 +115,11 @@ def outcome(project: Path, *options: str, **environ: str) -> tuple[int, str]:
     command = python("-m", "local_dev", *options)
     with run(*command, cwd=project, environ=environ) as process:
         return process.popen.wait(DEADLINE), process.said()
+
+
+def pids(project: Path) -> dict[str, int]:
+    """The process ids of the worker and the functions."""
+    return {path.stem: int(path.read_text()) for path in (project / ".local_dev").glob("*.pid")}
 
 
 def alive(pid: int) -> bool:

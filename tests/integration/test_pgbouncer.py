@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from tests.processes import free_port, run, wait_until
+from tests.processes import free_port, run
 
 from .conftest import Serve
 
@@ -42,8 +42,8 @@ def pgbouncer(database: str) -> Iterator[str]:
     # It refuses to run as root, and has to reach the server's socket.
     user = ["-u", data.owner()] if os.geteuid() == 0 else []
     url = f"postgresql://postgres@127.0.0.1:{port}{split.path}"
-    with run(path, *user, str(file), cwd=data.parent, environ={}):
-        wait_until(lambda: connects(url))
+    with run(path, *user, str(file), cwd=data.parent, environ={}) as process:
+        process.wait_until(lambda: connects(url))
         yield url
 
 
