@@ -14,8 +14,9 @@ from threading import Event, Thread
 
 import functions.errors
 from functions.settings import Settings as FunctionsSettings
+from worker.database import check_database
 from worker.errors import WorkerError
-from worker.lifecycle import check_database, stop_signals
+from worker.lifecycle import stop_signals
 from worker.settings import Settings as WorkerSettings
 
 from . import DATA
@@ -111,7 +112,8 @@ def processes(options: argparse.Namespace, url: str) -> list[Process]:
         "DRAIN_TIMEOUT": os.environ.get("DRAIN_TIMEOUT", "1"),
         DATA: str(options.data),
     }
-    WorkerSettings.from_env({**os.environ, **environ})
+    # The same after a restart, which then takes its own workflows back without waiting.
+    environ["EXECUTOR_ID"] = WorkerSettings.from_env({**os.environ, **environ}).executor_id
     FunctionsSettings.from_env({**os.environ, **environ})
     worker = ["worker"]
     server = ["uvicorn", "local_dev.site:app", "--port", str(options.port), "--log-level=warning"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from dbos import DBOS
 from psycopg import sql
 
 import worker.workflows
@@ -14,6 +13,7 @@ from local_dev.postgres import postgres
 from tests.project import ROOT
 from worker import catalog
 from worker.declarations import find_workflows
+from worker.migrate import migrate
 
 APPLICATION = "dbos-functions"
 
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def template(server: str) -> str:
     """The name of a database in which a worker has started once."""
     url = _url(server, "template_worker")
-    DBOS.migrate(url)
+    migrate(url)
     catalog.publish(
         find_workflows(worker.workflows),
         database_url=url,

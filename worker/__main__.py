@@ -1,5 +1,6 @@
 """`python -m worker`: execute workflows until SIGTERM or SIGINT, drain, exit 0."""
 
+import argparse
 import logging
 import os
 import signal
@@ -7,28 +8,88 @@ import sys
 
 from dbos import DBOS
 
-from . import catalog, queues, workflows
+from . import queues, workflows
+from .adopt import Adopted, adopt
+from .database import check_database
 from .declarations import find_workflows
 from .errors import WorkerError
-from .lifecycle import drain, is_latest_version, launch, stop_signals
+from .executor import Executor
+from .health import Health, serve_health
+from .idle import wait_until_idle
+from .lease import Lease
+from .lifecycle import drain, end, stop_signals
+from .logs import configure_logging
+from .metrics import Metrics
+from .migrate import check_migrated, migrate
+from .retention import keep_deleting
 from .settings import Settings
+from .takeover import Orphans, TakeOver
+from .tracing import traces
+from .versions import Leadership
 
 logger = logging.getLogger("worker")
 
 
 def main() -> None:
-    """Run one worker from its start to its drain."""
+    """Do what the command line says, with the settings of the environment."""
+    options = parse_options()
     settings = Settings.from_env(os.environ)
+    check_database(settings.database_url)
+    if options.command == "migrate":
+        migrate(
+            settings.database_url,
+            worker_role=options.worker_role,
+            functions_role=options.functions_role,
+        )
+    elif options.command == "adopt":
+        report(adopt(settings, options.version, do=options.yes), options)
+    else:
+        work(settings, until_idle=options.until_idle)
+        end()
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Execute workflows.")
+    parser.add_argument(
+        "--until-idle", action="store_true", help="exit when there is nothing left to do"
+    )
+    commands = parser.add_subparsers(dest="command", title="commands")
+    migrating = commands.add_parser("migrate", help="create what workers and functions need")
+    migrating.add_argument("--worker-role", help="grant this role what a worker needs")
+    migrating.add_argument("--functions-role", help="grant this role what the functions need")
+    adopting = commands.add_parser(
+        "adopt", help="move the unfinished workflows of a version without workers to APP_VERSION"
+    )
+    adopting.add_argument("version", help="the version that nobody runs any more")
+    adopting.add_argument("--yes", action="store_true", help="do it; without it, only list them")
+    return parser.parse_args()
+
+
+def work(settings: Settings, *, until_idle: bool) -> None:
+    """Run one worker from its start to its drain."""
     entries = find_workflows(workflows)
-    with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
-        launch(settings)
+    with stop_signals(signal.SIGTERM, signal.SIGINT, twice=True) as stop, traces(settings):
+        if settings.migrate:
+            migrate(settings.database_url)
+        else:
+            check_migrated(settings.database_url)
+        lease = Lease(settings)
+        lease.take()
+        take_over = TakeOver(settings)
+        take_over.own()
+        executor = Executor(settings, may_take=lambda: lease.held)
+        leadership = Leadership(settings, entries)
+        lease.keep([take_over, Orphans(settings, executor), leadership])
+        executor.launch()
         queues.register(settings.polling_interval)
-        if is_latest_version():
-            catalog.publish(
-                entries,
-                database_url=settings.database_url,
-                application=settings.app_name,
-                version=settings.app_version,
+        leadership.start()
+        if settings.retention_days:
+            keep_deleting(settings, settings.retention_days)
+        if settings.health_port:
+            health = Health(executor, lease, settings.polling_interval)
+            serve_health(
+                settings.health_port, health, Metrics(settings, executor, lease, take_over)
             )
         DBOS.logger.setLevel(logging.INFO)
         logger.info(
@@ -38,14 +99,19 @@ def main() -> None:
             settings.app_version,
             ", ".join(entry.name for entry in entries),
         )
-        stop.wait()
-        drain(settings.drain_timeout)
+        if until_idle:
+            wait_until_idle(stop, settings, executor, take_over)
+        else:
+            stop.wait()
+        drain(executor, settings)
 
 
-def configure_logging() -> None:
-    """One format for every logger; without a handler of its own DBOS would add another."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("dbos").addHandler(logging.NullHandler())
+def report(adopted: list[Adopted], options: argparse.Namespace) -> None:
+    """Say what `adopt` has done, or would do."""
+    for each in adopted:
+        sys.stdout.write(f"{each.workflow_id} {each.name} {each.status}\n")
+    done = "moved" if options.yes else "would be moved; --yes does it"
+    sys.stdout.write(f"{len(adopted)} workflows of version {options.version} {done}\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg.types.json import Json
 
+from .database import Connection
 from .signatures import Schema
 
 
@@ -68,16 +68,21 @@ def publish(entries: Iterable[Entry], *, database_url: str, application: str, ve
         for entry in entries
     ]
     with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
-        _take_turns(cursor)
-        cursor.execute(CREATE)
+        _take_turns(connection)
         cursor.execute(REMOVE, (application, [name for _, name, *_ in rows]))
         cursor.executemany(UPSERT, rows)
 
 
-def _take_turns(cursor: psycopg.Cursor[Any]) -> None:
-    """Publish one worker after the other, also those that start together.
+def create(connection: Connection) -> None:
+    """Create the catalog if need be, in the transaction that `connection` is in."""
+    _take_turns(connection)
+    connection.execute(CREATE)
+
+
+def _take_turns(connection: Connection) -> None:
+    """One worker after the other, also those that start together.
 
     Waiting inside `pg_advisory_lock` would block another worker's migration for ever.
     """
-    while cursor.execute(LOCK).fetchone() != (True,):
+    while connection.execute(LOCK).fetchone() != (True,):
         time.sleep(0.05)

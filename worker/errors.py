@@ -20,6 +20,30 @@ class DatabaseUnreachable(WorkerError):
     """the database in DBOS_SYSTEM_DATABASE_URL cannot be reached: {reason}"""
 
 
+class DatabaseNotMigrated(WorkerError):
+    """{reason}: run python -m worker migrate, or let this role do it with MIGRATE=true"""
+
+
+class UnknownRole(WorkerError):
+    """there is no role {role!r} in the database: create it first, with create role"""
+
+
+class LeaseHeld(WorkerError):
+    """another worker is running with the EXECUTOR_ID {executor_id!r}; give this one another"""
+
+
+class PortInUse(WorkerError):
+    """nothing can listen on HEALTH_PORT {port}: {reason}"""
+
+
+class VersionAlive(WorkerError):
+    """a worker of version {version!r} is alive, and executes the workflows of that version"""
+
+
+class SameVersion(WorkerError):
+    """{version!r} is the current version; APP_VERSION says to which one workflows are moved"""
+
+
 class DuplicateWorkflow(WorkerError):
     """two workflows are named {name!r}: {first} and {second}; give one another name="""
 

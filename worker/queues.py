@@ -34,6 +34,9 @@ ORDERS = Queue("order_queue", worker_concurrency=1000)
 REPORTS = Queue("report_queue", global_concurrency=2, rate_limit={"limit": 100, "period": 1.0})
 """The lines of all reports: few at a time, wherever there are workers."""
 
+INTERNAL = "_dbos_internal_queue"
+"""DBOS's own, for what was in no queue before."""
+
 QUEUES = (TASKS, ORDERS, REPORTS)
 
 

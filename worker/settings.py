@@ -2,6 +2,7 @@
 
 import math
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from .errors import BadSetting
 
 DAY = 86400.0
 
+EXECUTOR_ID = r"[A-Za-z0-9._:@-]{1,200}"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,6 +30,13 @@ class Settings:
     executor_id: str
     polling_interval: float
     drain_timeout: float
+    max_takeovers: int
+    """How often a workflow may be taken over from a worker that died while it executed it."""
+    migrate: bool
+    """Whether a worker that starts creates or migrates what it needs in the database."""
+    retention_days: float | None
+    health_port: int | None
+    otlp_endpoint: str | None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -35,9 +45,14 @@ class Settings:
             database_url=_database_url(environ),
             app_name=_app_name(environ),
             app_version=environ.get("APP_VERSION") or "1",
-            executor_id=environ.get("EXECUTOR_ID") or socket.gethostname(),
+            executor_id=_executor_id(environ),
             polling_interval=_seconds(environ, "POLLING_INTERVAL", default=0.1, minimum=0.001),
             drain_timeout=_seconds(environ, "DRAIN_TIMEOUT", default=25.0, minimum=0.0),
+            max_takeovers=_whole(environ, "MAX_TAKEOVERS", minimum=1, maximum=1000) or 5,
+            migrate=_flag(environ, "MIGRATE", default=True),
+            retention_days=_days(environ, "RETENTION_DAYS"),
+            health_port=_whole(environ, "HEALTH_PORT", minimum=1, maximum=65535),
+            otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         )
 
 
@@ -64,6 +79,48 @@ def _app_name(environ: Mapping[str, str]) -> str:
             problem="must be 3 to 256 lowercase letters, digits, dashes and underscores",
         )
     return name
+
+
+def _executor_id(environ: Mapping[str, str]) -> str:
+    unique = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    executor_id = environ.get("EXECUTOR_ID") or unique
+    if not re.fullmatch(EXECUTOR_ID, executor_id):
+        raise BadSetting(
+            variable="EXECUTOR_ID",
+            problem="must be 1 to 200 letters, digits and any of . _ : @ -",
+        )
+    return executor_id
+
+
+def _whole(environ: Mapping[str, str], variable: str, *, minimum: int, maximum: int) -> int | None:
+    text = environ.get(variable)
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{1,9}", text) or not minimum <= int(text) <= maximum:
+        raise BadSetting(
+            variable=variable, problem=f"must be a whole number from {minimum} to {maximum}"
+        )
+    return int(text)
+
+
+def _flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:
+    text = environ.get(variable) or str(default).lower()
+    if text not in ("true", "false"):
+        raise BadSetting(variable=variable, problem="must be true or false")
+    return text == "true"
+
+
+def _days(environ: Mapping[str, str], variable: str) -> float | None:
+    text = environ.get(variable)
+    if not text:
+        return None
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 < days <= 36500:
+        raise BadSetting(variable=variable, problem="must be days, more than 0 and at most 36500")
+    return days
 
 
 def _seconds(environ: Mapping[str, str], variable: str, *, default: float, minimum: float) -> float:

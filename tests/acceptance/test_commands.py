@@ -201,8 +201,8 @@ def test_a_worker_stops_after_its_drain_timeout(project: Path, environ: dict[str
         with worker(project, environ):
             body = finished(functions, url)
 
-    assert (code, left["status"]) == (0, "PENDING")
-    assert (body["status"], body["result"], body["attempts"]) == ("SUCCESS", [1, 2], 2)
+    assert (code, left["status"]) == (0, "ENQUEUED")
+    assert (body["status"], body["result"], body["attempts"]) == ("SUCCESS", [1, 2], 1)
 
 
 def test_a_killed_worker_loses_nothing(project: Path, environ: dict[str, str]) -> None:

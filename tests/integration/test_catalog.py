@@ -10,7 +10,7 @@ from types import ModuleType
 import psycopg
 import pytest
 
-from worker.catalog import Entry, publish
+from worker.catalog import Entry, create, publish
 from worker.declarations import find_workflows
 from worker.errors import (
     BrokenModule,
@@ -129,28 +129,25 @@ def entries(*names: str) -> list[Entry]:
     return [Entry(name, "task_queue", "", {"type": "object"}, {}) for name in names]
 
 
-def test_publishing_replaces_what_the_application_had(empty_database: str) -> None:
+def test_publishing_replaces_what_the_application_had(database: str) -> None:
     """And leaves that of others alone."""
     for application, listed in [("a", ("x", "y")), ("b", ("x",)), ("a", ("y", "z"))]:
-        publish(entries(*listed), database_url=empty_database, application=application, version="1")
+        publish(entries(*listed), database_url=database, application=application, version="1")
 
-    assert names(empty_database, "a") == ["y", "z"]
-    assert names(empty_database, "b") == ["x"]
+    assert names(database, "a") == ["y", "z"]
+    assert names(database, "b") == ["x"]
 
 
 def test_workers_that_start_together_publish_safely(empty_database: str) -> None:
-    """Each creates the schema if it is missing; they take turns."""
-    with ThreadPoolExecutor(8) as workers:
-        published = [
-            workers.submit(
-                publish,
-                entries("x", "y"),
-                database_url=empty_database,
-                application="a",
-                version="1",
-            )
-            for _ in range(8)
-        ]
+    """Each creates the catalog if it is missing; they take turns."""
 
-    assert [each.exception() for each in published] == [None] * 8
+    def start() -> None:
+        with psycopg.connect(empty_database) as connection:
+            create(connection)
+        publish(entries("x", "y"), database_url=empty_database, application="a", version="1")
+
+    with ThreadPoolExecutor(8) as workers:
+        started = [workers.submit(start) for _ in range(8)]
+
+    assert [each.exception() for each in started] == [None] * 8
     assert names(empty_database, "a") == ["x", "y"]

@@ -11,17 +11,30 @@ URL = "postgresql://someone:secret@host/database"
 
 
 def test_defaults_need_only_a_database() -> None:
-    """The executor id is the host's name, so a worker that is started again goes on."""
+    """Everything else has one; the executor id says where the worker runs."""
     settings = Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": URL})
 
     assert settings == Settings(
         database_url=URL,
         app_name="dbos-functions",
         app_version="1",
-        executor_id=socket.gethostname(),
+        executor_id=settings.executor_id,
         polling_interval=0.1,
         drain_timeout=25.0,
+        max_takeovers=5,
+        migrate=True,
+        retention_days=None,
+        health_port=None,
+        otlp_endpoint=None,
     )
+    assert settings.executor_id.startswith(f"{socket.gethostname()}-")
+
+
+def test_every_worker_has_an_executor_id_of_its_own() -> None:
+    """Also two on one host."""
+    ids = {Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": URL}).executor_id for _ in range(100)}
+
+    assert len(ids) == 100
 
 
 @pytest.mark.parametrize(
@@ -38,6 +51,13 @@ def test_defaults_need_only_a_database() -> None:
         ("DRAIN_TIMEOUT", "-1"),
         ("DRAIN_TIMEOUT", "inf"),
         ("DRAIN_TIMEOUT", "1e10"),
+        ("EXECUTOR_ID", "with space"),
+        ("MAX_TAKEOVERS", "0"),
+        ("MAX_TAKEOVERS", "1.5"),
+        ("MIGRATE", "no"),
+        ("RETENTION_DAYS", "0"),
+        ("RETENTION_DAYS", "nan"),
+        ("HEALTH_PORT", "65536"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(variable: str, value: str) -> None:

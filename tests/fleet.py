@@ -1,0 +1,161 @@
+"""Several workers on one database, load for them, and what their ledger has to say."""
+
+import os
+import signal
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+
+from tests.processes import Process, python, run, wait_until
+
+UNFINISHED = "select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING')"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the ledger."""
+
+    event: str
+    workflow: str
+    execution: str
+    number: int
+    pid: int
+    time: float
+
+
+class Fleet:
+    """Workers that can be started, stopped, frozen and killed one by one."""
+
+    def __init__(self, project: Path, database: str, stack: ExitStack) -> None:
+        self.project = project
+        self.database = database
+        self.path = project / "ledger"
+        self.launched: dict[str, int] = {}
+        self._stack = stack
+
+    def start(self, **environ: str) -> Process:
+        """A worker that is ready to execute."""
+        process = self.begin(**environ)
+        process.wait_until(lambda: process.said("executes"))
+        return process
+
+    def begin(self, *options: str, **environ: str) -> Process:
+        """A worker that starts."""
+        environ = {"DBOS_SYSTEM_DATABASE_URL": self.database, **environ}
+        command = python("-m", "worker", *options)
+        return self._stack.enter_context(run(*command, cwd=self.project, environ=environ))
+
+    def enqueue(self, workflow: str, /, **arguments: Any) -> str:
+        """Enqueue a workflow as a function does; returns its id."""
+        return self._enqueue(workflow, 1, arguments)[0]
+
+    def launch(self, count: int, steps: int, seconds: float) -> None:
+        """Enqueue workflows of some steps, each of which takes some seconds."""
+        arguments = {"path": str(self.path), "steps": steps, "seconds": seconds}
+        for workflow_id in self._enqueue("ledger", count, arguments):
+            self.launched[workflow_id] = steps
+
+    def _enqueue(self, workflow: str, count: int, arguments: dict[str, Any]) -> list[str]:
+        client = DBOSClient(
+            system_database_url=self.database,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name="dbos-functions",
+        )
+        ids = [str(uuid.uuid4()) for _ in range(count)]
+        for workflow_id in ids:
+            options: EnqueueOptions = {
+                "workflow_name": workflow,
+                "queue_name": "task_queue",
+                "workflow_id": workflow_id,
+            }
+            client.enqueue(options, **arguments)
+        client.destroy()
+        return ids
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """All rows of a statement."""
+        with psycopg.connect(self.database) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def status(self, workflow_id: str) -> str:
+        """The status of a workflow."""
+        where = "where workflow_uuid = %s"
+        return str(
+            self.query(f"select status from dbos.workflow_status {where}", workflow_id)[0][0]
+        )
+
+    def lines(self) -> list[Line]:
+        """The ledger so far."""
+        if not self.path.exists():
+            return []
+        fields = [line.split() for line in self.path.read_text().splitlines()]
+        return [Line(e, w, x, int(n), int(p), float(t)) for e, w, x, n, p, t in fields]
+
+    def runs(self, process: Process, count: int = 1) -> bool:
+        """Whether a worker has begun `count` steps."""
+        pid = process.popen.pid
+        return sum(line.pid == pid and line.event == "begin" for line in self.lines()) >= count
+
+    def wait_until_finished(self, deadline: float = 60.0) -> None:
+        """Wait until nothing is left to do."""
+        wait_until(lambda: self.query(UNFINISHED) == [(0,)], deadline)
+
+    def check(self) -> int:
+        """Every workflow ended once with the right result; only what was in flight ran again.
+
+        Returns how many steps ran again.
+        """
+        ends = self.query(
+            "select s.workflow_uuid, s.status, o.output from dbos.workflow_status s "
+            "left join dbos.workflow_output o using (workflow_uuid) where s.name = 'ledger'"
+        )
+        assert {workflow: (status, output) for workflow, status, output in ends} == {
+            workflow: ("SUCCESS", str(list(range(1, steps + 1))).replace(" ", ""))
+            for workflow, steps in self.launched.items()
+        }
+        by_workflow = defaultdict(list)
+        for line in self.lines():
+            by_workflow[line.workflow].append(line)
+        return sum(again(by_workflow[workflow], n) for workflow, n in self.launched.items())
+
+
+def again(lines: list[Line], steps: int) -> int:
+    """How many steps of a workflow ran again; at most one for each execution but the first."""
+    executions = [line.execution for line in lines if line.event == "start"]
+    begun: list[int] = []
+    latest = ""
+    for line in lines:
+        if line.event == "start":
+            latest = line.execution
+        elif line.event == "begin":
+            # An execution that was overtaken may still begin what it was about to begin.
+            assert line.execution != latest or line.number >= max(begun, default=1), lines
+            begun.append(line.number)
+    assert set(begun) == set(range(1, steps + 1)), lines
+    repeated = len(begun) - steps
+    assert repeated <= len(executions) - 1, lines
+    return repeated
+
+
+@contextmanager
+def fleet(project: Path, database: str) -> Iterator[Fleet]:
+    """A fleet without workers yet; all that are started end with the block."""
+    with ExitStack() as stack:
+        yield Fleet(project, database, stack)
+
+
+def freeze(process: Process) -> None:
+    """Stop a process as if its machine were suspended."""
+    os.kill(process.popen.pid, signal.SIGSTOP)
+
+
+def thaw(process: Process) -> None:
+    """Let a frozen process go on."""
+    os.kill(process.popen.pid, signal.SIGCONT)

@@ -1,0 +1,101 @@
+"""DBOS in this process: what it executes, and whether it takes anything new."""
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+
+from .database import CONNECT_ARGS
+from .outcomes import store_only_portable_json
+from .settings import Settings
+
+CONNECTIONS = 10
+"""DBOS's pool. With the lease's and the listener's, a worker needs about 12 connections."""
+
+IDLE_TRANSACTION = 5.0
+"""Seconds after which Postgres frees the rows that a frozen worker has locked."""
+
+logger = logging.getLogger("worker")
+
+
+class Executor:
+    """What executes workflows; `may_take` says, before every look at a queue, if it may."""
+
+    def __init__(self, settings: Settings, may_take: Callable[[], bool]) -> None:
+        self._may_take = may_take
+        self.closed = False
+        self.polls: Counter[str] = Counter()
+        """How often each queue was looked at; what it had claimed before has been started."""
+        self.polled_at: dict[str, float] = {}
+        """When each queue was last looked at, on the monotonic clock."""
+        store_only_portable_json()
+        threading.excepthook = _end_with_event_loop
+        self._dbos = DBOS(config=_config(settings))
+
+    def launch(self) -> None:
+        """Start to execute; everything that DBOS needs must be in the database."""
+        DBOS.launch()
+        system_database = self._dbos._sys_db
+        dequeue_scopes = system_database.dequeue_scopes
+
+        def guarded(queue_name: str) -> list[str | None]:
+            self.polls[queue_name] += 1
+            self.polled_at[queue_name] = time.monotonic()
+            return dequeue_scopes(queue_name) if self.takes else []
+
+        system_database.dequeue_scopes = guarded  # type: ignore[method-assign]
+
+    @property
+    def takes(self) -> bool:
+        """Whether new workflows are taken from the queues."""
+        return not self.closed and self._may_take()
+
+    def close(self) -> None:
+        """Take nothing new from now on."""
+        self.closed = True
+
+    def running(self) -> set[str]:
+        """The ids of the workflows that are being executed."""
+        return set(self._dbos._active_workflows_set.activeList())
+
+    def running_in(self, queue: str) -> int:
+        """How many workflows of a queue are being executed."""
+        return self._dbos._active_workflows_set.count_for_queue(queue)
+
+
+def _config(settings: Settings) -> DBOSConfig:
+    return {
+        "name": settings.app_name,
+        "system_database_url": settings.database_url,
+        "sys_db_pool_size": CONNECTIONS,
+        "sys_db_idle_transaction_timeout_sec": IDLE_TRANSACTION,
+        "db_engine_kwargs": {
+            "connect_args": CONNECT_ARGS
+            | {"application_name": f"dbos-functions worker {settings.executor_id}"},
+        },
+        "run_migrations": False,
+        "application_version": settings.app_version,
+        "executor_id": settings.executor_id,
+        "serializer": DBOSPortableJSONSerializer(),
+        "enable_otlp": settings.otlp_endpoint is not None,
+        "log_level": "WARNING",
+    }
+
+
+def _end_with_event_loop(args: threading.ExceptHookArgs) -> None:
+    """End the worker when DBOS's event loop ends, as `sys.exit()` in an asyncio task makes it.
+
+    A worker without it looks alive but executes nothing; one that is started again does.
+    """
+    logger.error(
+        "a thread has ended with %s",
+        args.exc_type.__name__,
+        exc_info=(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback),
+    )
+    if args.thread and "_run_event_loop" in args.thread.name:
+        logger.critical("the event loop of DBOS has ended, and so does the worker")
+        os._exit(1)

@@ -1,0 +1,87 @@
+"""`HEALTH_PORT`: `/healthz` for the platform, `/metrics` for Prometheus."""
+
+import socketserver
+import threading
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import make_wsgi_app
+
+from .errors import PortInUse
+from .executor import Executor
+from .lease import Lease
+from .metrics import Metrics
+from .queues import QUEUES
+
+POLLED = 10.0
+"""Seconds that may pass from one look at a queue to the next."""
+
+
+class Health:
+    """Whether this worker does its work."""
+
+    def __init__(self, executor: Executor, lease: Lease, polling_interval: float) -> None:
+        self._executor = executor
+        self._lease = lease
+        self._polled = POLLED + 3 * polling_interval
+        self._started_at = time.monotonic()
+
+    def problem(self) -> str | None:
+        """Why it takes no new workflows; None if it does."""
+        if self._executor.closed:
+            return "draining"
+        if not self._lease.held:
+            return "the lease is not held"
+        for queue in QUEUES:
+            polled_at = self._executor.polled_at.get(queue.name, self._started_at)
+            if time.monotonic() - polled_at > self._polled:
+                return f"{queue.name} is not polled"
+        return None
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    """One thread per request, so that a slow database holds up nobody else."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind without the name lookup of http.server, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "worker", self.server_address[1]
+        self.setup_environ()
+
+
+class Handler(WSGIRequestHandler):
+    """Logs nothing: probes come every few seconds."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Do not log the request."""
+
+
+def serve_health(port: int, health: Health, metrics: Metrics) -> None:
+    """Serve both in a thread, on all addresses, from now on; raises PortInUse."""
+    try:
+        server = Server(("", port), Handler)
+    except OSError as error:
+        raise PortInUse(port=port, reason=error.strerror) from error
+    server.set_app(_application(health, make_wsgi_app(metrics.registry)))
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+
+
+def _application(health: Health, metrics: WSGIApplication) -> WSGIApplication:
+    def application(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            return metrics(environ, start)
+        status, text = HTTPStatus.NOT_FOUND, "there are /healthz and /metrics"
+        if environ["PATH_INFO"] == "/healthz":
+            problem = health.problem()
+            status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
+            text = problem or "ok"
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+        start(f"{status.value} {status.phrase}", headers)
+        return [f"{text}\n".encode()]
+
+    return application

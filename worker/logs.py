@@ -1,0 +1,45 @@
+"""Logs: for people on a terminal, JSON lines everywhere else."""
+
+import logging
+import sys
+
+from dbos import DBOS
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+DBOS_ATTRIBUTES = (
+    "applicationID",
+    "applicationVersion",
+    "executorID",
+    "operationUUID",
+    "traceId",
+)
+
+
+def configure_logging() -> None:
+    """One format for every logger; without a handler of its own DBOS would add another."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_formatter(terminal=sys.stderr.isatty()))
+    handler.addFilter(_tell_workflow)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(True)
+    dbos = logging.getLogger("dbos")
+    dbos.addHandler(logging.NullHandler())
+    dbos.setLevel(logging.WARNING)  # Until the worker has started: it would log every migration.
+
+
+def _formatter(*, terminal: bool) -> logging.Formatter:
+    if terminal:
+        return logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    return JsonFormatter(
+        ["levelname", "name", "message", "workflow_id"],
+        rename_fields={"levelname": "level", "name": "logger"},
+        reserved_attrs=[*RESERVED_ATTRS, *DBOS_ATTRIBUTES],
+        timestamp="time",
+    )
+
+
+def _tell_workflow(record: logging.LogRecord) -> bool:
+    """Add the id of the workflow that logs, or null."""
+    record.workflow_id = DBOS.workflow_id
+    return True
