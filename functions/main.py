@@ -2,7 +2,7 @@
 
 import uuid
 
-from dbos import DBOSClient
+from dbos import DBOSClient, EnqueueOptions
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +14,7 @@ from .errors import UnknownWorkflowId
 from .settings import settings
 from .tables import outcome
 from .target import argument, target, workflow_id
+from .tracing import trace_context
 
 
 @target("POST")
@@ -22,10 +23,14 @@ async def launch(request: Request) -> Response:
     name, arguments, new_id = argument(request), await json_object(request), str(uuid.uuid4())
 
     def enqueue(client: DBOSClient) -> None:
-        queue = catalog().accept(name, arguments).queue
-        client.enqueue(
-            {"workflow_name": name, "queue_name": queue, "workflow_id": new_id}, **arguments
-        )
+        options: EnqueueOptions = {
+            "workflow_name": name,
+            "queue_name": catalog().accept(name, arguments).queue,
+            "workflow_id": new_id,
+        }
+        if trace := trace_context(request):
+            options["otel_context"] = trace
+        client.enqueue(options, **arguments)
 
     await use_client(enqueue)
     return answers.launched(new_id, name)

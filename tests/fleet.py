@@ -1,7 +1,10 @@
 """Several workers on one database, load for them, and what their ledger has to say."""
 
 import os
+import re
+import shlex
 import signal
+import subprocess
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -103,6 +106,24 @@ class Fleet:
         pid = process.popen.pid
         return sum(line.pid == pid and line.event == "begin" for line in self.lines()) >= count
 
+    def end_lease(self, process: Process) -> None:
+        """Have Postgres end the session that holds a worker's lease."""
+        name = f"dbos-functions lease {self.executor_id(process)}"
+        self.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s",
+            name,
+        )
+
+    def taken_over_by(self, process: Process) -> set[str]:
+        """The ids of the executors whose workflows a worker has taken over."""
+        return set(re.findall(r'took over \d+ workflows of ([^\s"]+)', process.said()))
+
+    def executor_id(self, process: Process) -> str:
+        """The id that a worker has given to itself."""
+        found = re.search(r"executor (\S+) of", process.said())
+        assert found
+        return found[1]
+
     def wait_until_finished(self, deadline: float = 60.0) -> None:
         """Wait until nothing is left to do."""
         wait_until(lambda: self.query(UNFINISHED) == [(0,)], deadline)
@@ -142,6 +163,18 @@ def again(lines: list[Line], steps: int) -> int:
     repeated = len(begun) - steps
     assert repeated <= len(executions) - 1, lines
     return repeated
+
+
+def restart_postgres(data: Path) -> None:
+    """Restart a server as if it had crashed; it was started on `data` by local_dev's means."""
+    server = shlex.split((data / "postmaster.opts").read_text())[0]
+    pg_ctl = str(Path(server).with_name("pg_ctl"))
+    subprocess.run(
+        [pg_ctl, "restart", "-m", "immediate", "-D", data, "-l", data / "log"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        user=data.stat().st_uid,
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from .executor import Executor
 from .health import Health, serve_health
 from .idle import wait_until_idle
 from .lease import Lease
-from .lifecycle import drain, end, stop_signals
+from .lifecycle import drain, end, stop_signals, wait
 from .logs import configure_logging
 from .metrics import Metrics
 from .migrate import check_migrated, migrate
@@ -102,7 +102,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         if until_idle:
             wait_until_idle(stop, settings, executor, take_over)
         else:
-            stop.wait()
+            wait(stop)
         drain(executor, settings)
 
 

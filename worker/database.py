@@ -9,6 +9,8 @@ from threading import Timer
 from typing import Any
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
+from sqlalchemy import ExceptionContext
 
 from .errors import DatabaseUnreachable
 
@@ -52,6 +54,16 @@ def within(connection: Connection, seconds: float) -> Iterator[None]:
 def _cut(connection: Connection) -> None:
     with socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
+
+
+def retry_later(context: ExceptionContext) -> None:
+    """Have DBOS retry when Postgres cannot be reached, or only be read, as in a failover.
+
+    DBOS knows some of these errors by their wording; with the others a workflow would fail.
+    """
+    read_only = isinstance(context.original_exception, ReadOnlySqlTransaction)
+    if read_only or context.connection is None:
+        context.is_disconnect = True
 
 
 def check_database(url: str) -> None:

@@ -37,7 +37,7 @@ class PortInUse(WorkerError):
 
 
 class VersionAlive(WorkerError):
-    """a worker of version {version!r} is alive, and executes the workflows of that version"""
+    """a worker of version {version!r} is alive, and executes its workflows"""
 
 
 class SameVersion(WorkerError):

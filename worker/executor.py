@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from sqlalchemy.event import listen
 
-from .database import CONNECT_ARGS
+from .database import CONNECT_ARGS, retry_later
 from .outcomes import store_only_portable_json
 from .settings import Settings
 
@@ -40,6 +41,7 @@ class Executor:
         """Start to execute; everything that DBOS needs must be in the database."""
         DBOS.launch()
         system_database = self._dbos._sys_db
+        listen(system_database.engine, "handle_error", retry_later)
         dequeue_scopes = system_database.dequeue_scopes
 
         def guarded(queue_name: str) -> list[str | None]:

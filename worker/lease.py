@@ -120,12 +120,12 @@ class Lease:
     def _keep(self, duties: list[Duty]) -> None:
         try:
             while True:
-                time.sleep(HEARTBEAT)
                 try:
                     self._beat(duties)
                 except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                     self.release()
-                    logger.warning("the lease is lost, no new work until it is back: %s", error)
+                    reason = str(error).partition("\n")[0]
+                    logger.warning("the lease is lost, no new work until it is back: %s", reason)
                     self._take_back()
         except Exception:
             logger.critical("the lease cannot be kept, and so the worker ends", exc_info=True)
@@ -141,6 +141,8 @@ class Lease:
             if self.settled:
                 with within(self._connection, DUTY), self._connection.transaction():
                     duty(self._connection)
+        for _ in self._connection.notifies(timeout=HEARTBEAT):
+            pass  # There are none: this waits, but not when Postgres ends the session.
 
     def _take_back(self) -> None:
         while True:

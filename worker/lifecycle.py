@@ -35,6 +35,16 @@ def stop_signals(*numbers: signal.Signals, twice: bool = False) -> Iterator[thre
             signal.signal(number, handler)
 
 
+def wait(stop: threading.Event) -> None:
+    """Wait for a signal to stop.
+
+    Awake now and then: Linux may hand a signal to another thread, and Python then does not
+    call the handler before the main thread wakes up.
+    """
+    while not stop.wait(0.5):
+        pass
+
+
 def drain(executor: Executor, settings: Settings) -> None:
     """Take nothing new, let running workflows finish for DRAIN_TIMEOUT seconds, and hand the
     rest over to other workers, which go on from the last steps.

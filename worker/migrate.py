@@ -17,8 +17,8 @@ WORKER = SQL("""
 FUNCTIONS = SQL("""
     grant usage on schema dbos, catalog to {role};
     grant select on catalog.workflows to {role};
-    grant select, insert on dbos.workflow_status to {role};
-    grant insert on dbos.workflow_input to {role};
+    grant select, insert, update (creator_xid) on dbos.workflow_status to {role};
+    grant insert, select (workflow_uuid) on dbos.workflow_input to {role};
     grant select on dbos.workflow_output, dbos.workflow_events to {role};
 """)
 """To launch, and to read the status: no DDL, no deleting, no reading of arguments or steps."""

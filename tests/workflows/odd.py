@@ -5,6 +5,7 @@ import math
 import sys
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from dbos import DBOS
@@ -87,3 +88,12 @@ async def typed(items: list[Item], day: date, *, copy: bool = False) -> dict[str
     await asyncio.sleep(0)
     total = sum(item.quantity for item in items)
     return {"total": total, "weekday": day.isoweekday(), "copy": copy}
+
+
+@workflow()
+def faints(path: str) -> str:
+    """End without an end the first time."""
+    if not Path(path).exists():
+        Path(path).touch()
+        raise asyncio.CancelledError
+    return "awake"

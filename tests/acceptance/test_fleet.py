@@ -1,0 +1,233 @@
+"""Workers are killed, frozen, cut off, drained; their workflows go on elsewhere, and end once."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_dev.postgres import postgres
+from tests.fleet import Fleet, fleet, freeze, restart_postgres, thaw
+from tests.processes import DEADLINE, Process, wait_until
+from tests.proxy import Proxy
+
+
+@pytest.fixture
+def workers(project: Path, database: str) -> Iterator[Fleet]:
+    """Workers on the test's database."""
+    with fleet(project, database) as started:
+        yield started
+
+
+def loaded(workers: Fleet, steps: int = 20, **environ: str) -> Process:
+    """A worker that has begun to execute everything there is."""
+    process = workers.start(**environ)
+    workers.launch(count=12, steps=steps, seconds=0.3)
+    process.wait_until(lambda: workers.runs(process, 12))
+    return process
+
+
+def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
+    """SIGKILL: one of the two others goes on from the last steps."""
+    victim = loaded(workers)
+    others = workers.start(), workers.start()
+
+    victim.stop(signal.SIGKILL)
+    workers.wait_until_finished()
+
+    assert workers.check() == 12
+    assert sum("took over 12 workflows" in other.said() for other in others) == 1
+
+
+def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
+    """SIGSTOP, SIGCONT: it notices that it has lost its workflows, and serves again."""
+    victim = loaded(workers, steps=25)
+    other = workers.start()
+
+    freeze(victim)
+    wait_until(lambda: other.said("took over 12 workflows"))
+    thaw(victim)
+    victim.wait_until(lambda: victim.said("the lease is back"))
+    workers.wait_until_finished()
+    repeated = workers.check()
+    other.stop(signal.SIGTERM)
+    workers.launch(count=3, steps=2, seconds=0)
+    workers.wait_until_finished()
+
+    assert 1 <= repeated <= 12
+    assert workers.check() == repeated
+    assert workers.runs(victim, 12 + 6)
+
+
+def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -> None:
+    """Nothing gets through, no connection is closed: as bad as a network can be."""
+    with Proxy(workers.database) as network:
+        victim = loaded(workers, steps=25, DBOS_SYSTEM_DATABASE_URL=network.url)
+        other = workers.start()
+
+        with network.frozen():
+            wait_until(lambda: other.said("took over 12 workflows"))
+        victim.wait_until(lambda: victim.said("the lease is back"))
+        workers.wait_until_finished()
+        other.stop(signal.SIGTERM)
+        workers.launch(count=3, steps=2, seconds=0)
+        workers.wait_until_finished()
+
+        assert workers.check() <= 12
+
+
+def test_a_worker_whose_lease_is_ended_takes_it_back(workers: Fleet) -> None:
+    """`pg_terminate_backend` on its session, again and again."""
+    victim = loaded(workers, steps=15)
+    other = workers.start()
+
+    for number in range(1, 4):
+        workers.end_lease(victim)
+        victim.wait_until(lambda n=number: victim.said().count("the lease is back") == n)  # type: ignore[misc]
+    workers.wait_until_finished()
+
+    workers.check()
+    assert victim.popen.poll() is None
+    assert other.popen.poll() is None
+
+
+def test_postgres_restarts_while_a_worker_is_taken_over(project: Path, tmp_path: Path) -> None:
+    """`pg_ctl restart -m immediate`: all leases are gone at once, only the dead one for good."""
+    data = tmp_path / "data"
+    with postgres(data) as url, fleet(project, url) as workers:
+        victim = loaded(workers)
+        others = [workers.start(), workers.start()]
+        workers.launch(count=60, steps=5, seconds=0.1)
+
+        victim.stop(signal.SIGKILL)
+        restart_postgres(data)
+        restart_postgres(data)
+        workers.wait_until_finished()
+
+        workers.check()
+        assert all("the lease is back" in other.said() for other in others)
+        taken = set.union(*(workers.taken_over_by(other) for other in others))
+        assert taken <= {workers.executor_id(victim)}
+
+
+def test_a_drained_worker_hands_over_what_it_cannot_finish(workers: Fleet) -> None:
+    """SIGTERM with too short a DRAIN_TIMEOUT: exit code 0, and no takeover is counted."""
+    victim = loaded(workers, DRAIN_TIMEOUT="0.5")
+    other = workers.start()
+
+    code = victim.stop(signal.SIGTERM)
+    wait_until(lambda: workers.runs(other, 12))
+    workers.wait_until_finished()
+
+    assert code == 0
+    assert "handed over 12 workflows" in victim.said()
+    assert "took over" not in other.said()
+    assert workers.check() <= 12
+    assert workers.query("select distinct recovery_attempts from dbos.workflow_status") == [(1,)]
+
+
+def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
+    """At once and with exit code 0; another worker notices by itself."""
+    victim = loaded(workers, DRAIN_TIMEOUT="600")
+
+    victim.popen.send_signal(signal.SIGTERM)
+    victim.wait_until(lambda: victim.said("draining"))
+    code = victim.stop(signal.SIGTERM)
+    workers.start()
+    workers.wait_until_finished()
+
+    assert code == 0
+    assert workers.check() == 12
+
+
+def test_a_workflow_that_kills_its_workers_is_given_up(workers: Fleet) -> None:
+    """After MAX_TAKEOVERS; whatever ran beside it goes on, and the last worker lives."""
+    mortal = [workers.start(MAX_TAKEOVERS="1") for _ in range(2)]
+    survivor = workers.start(MAX_TAKEOVERS="1")
+    poison = workers.enqueue("poison", path=str(workers.path))
+    workers.launch(count=3, steps=2, seconds=0.1)
+
+    wait_until(lambda: workers.status(poison) == "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+    workers.wait_until_finished()
+
+    deaths = [each.popen.poll() for each in (*mortal, survivor)]
+    assert sorted(deaths, key=str) == [-signal.SIGKILL, -signal.SIGKILL, None]
+    workers.check()
+
+
+def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None:
+    """By its own worker, which lives on; a name that nobody knows is given up."""
+    worker = workers.start(MAX_TAKEOVERS="1")
+    faints = workers.enqueue("faints", path=str(workers.project / "fainted"))
+    unknown = workers.enqueue("nobody_knows_it")
+
+    workers.wait_until_finished()
+
+    assert workers.status(faints) == "SUCCESS"
+    assert workers.status(unknown) == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+    assert worker.said("had stopped without an end")
+
+
+def test_an_executor_id_is_used_once_at_a_time(workers: Fleet) -> None:
+    """A second worker refuses to start; after a kill, the next one goes on at once."""
+    first = workers.start(EXECUTOR_ID="the-one")
+    second = workers.begin(EXECUTOR_ID="the-one")
+    code = second.popen.wait(DEADLINE)
+    workers.launch(count=12, steps=6, seconds=0.3)
+    first.wait_until(lambda: workers.runs(first, 12))
+    first.stop(signal.SIGKILL)
+    workers.start(EXECUTOR_ID="the-one")
+    workers.wait_until_finished()
+
+    assert code == 1
+    assert second.said().startswith("worker: another worker is running with the EXECUTOR_ID 'the-")
+    assert workers.check() == 12
+
+
+def test_a_new_version_leaves_the_old_ones_workflows_alone(workers: Fleet) -> None:
+    """Rolling upgrade: what the old one has begun waits for it, or is adopted."""
+    old = loaded(workers, steps=10, APP_VERSION="1", DRAIN_TIMEOUT="0")
+    new = workers.start(APP_VERSION="2")
+    alive = adopt(workers)
+    code = old.stop(signal.SIGTERM)
+    before = set(workers.launched)
+    workers.launch(count=3, steps=2, seconds=0)
+    fresh = set(workers.launched) - before
+    wait_until(lambda: all(workers.status(each) == "SUCCESS" for each in fresh))
+
+    waiting = [workers.status(each) for each in before]
+    dry_run = adopt(workers)
+    still_waiting = [workers.status(each) for each in before]
+    done = adopt(workers, "--yes")
+    workers.wait_until_finished()
+
+    assert alive == (1, "worker: a worker of version '1' is alive, and executes its workflows\n")
+    assert code == 0
+    assert waiting == still_waiting == ["ENQUEUED"] * 12
+    assert dry_run[0] == done[0] == 0
+    assert all(f"{each} ledger ENQUEUED\n" in dry_run[1] for each in before)
+    assert dry_run[1].endswith("12 workflows of version 1 would be moved; --yes does it\n")
+    assert done[1].endswith("12 workflows of version 1 moved\n")
+    assert workers.check() == 12
+    assert workers.runs(new, 3 * 2 + 12)
+
+
+def test_an_old_version_leads_again_when_the_new_one_is_gone(workers: Fleet) -> None:
+    """Rollback: it executes what is launched, though a newer version was there before."""
+    new = workers.start(APP_VERSION="1"), workers.start(APP_VERSION="2")
+    for each in new:
+        each.stop(signal.SIGTERM)
+    old = workers.start(APP_VERSION="1")
+
+    workers.launch(count=1, steps=1, seconds=0)
+    workers.wait_until_finished()
+
+    assert old.said("version 1 leads now")
+    assert workers.query("select distinct application_version from catalog.workflows") == [("1",)]
+    workers.check()
+
+
+def adopt(workers: Fleet, *options: str) -> tuple[int, str]:
+    """`python -m worker adopt 1` for version 2: its exit code and what it says."""
+    process = workers.begin("adopt", "1", *options, APP_VERSION="2")
+    return process.popen.wait(DEADLINE), process.said()
