@@ -20,6 +20,12 @@ APPLICATION = "dbos-functions"
 NewDatabase = Callable[[str], str]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `-m chaos` can be told."""
+    parser.addoption("--chaos-seconds", type=float, default=300.0, help="how long to break things")
+    parser.addoption("--chaos-seed", type=int, help="repeat what was done with this seed")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the session's PostgreSQL."""

@@ -69,8 +69,13 @@ class Proxy:
     def _connect(self, client: socket.socket) -> None:
         self.connections += 1
         server = socket.socket(socket.AF_UNIX)
-        server.connect(self._target)
         self._sockets += [client, server]
+        try:
+            server.connect(self._target)
+        except OSError:  # The server is down.
+            client.close()
+            server.close()
+            return
         for source, destination, asks in ((client, server, True), (server, client, False)):
             arguments = (source, destination, asks)
             threading.Thread(target=self._forward, args=arguments, daemon=True).start()

@@ -139,7 +139,8 @@ def hand_over(settings: Settings) -> None:
     name = f"dbos-functions worker {settings.executor_id}"
     with connected(settings.database_url, name, seconds=HANDOVER) as connection:
         moved = reenqueue(connection, tables.OF_EXECUTORS, parameters)
-    logger.info("handed over %d workflows", moved)
+    if moved:
+        logger.info("handed over %d workflows", moved)
 
 
 def reenqueue(connection: Connection, which: SQL, parameters: dict[str, Any]) -> int:
