@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 
+import psycopg
 from dbos import DBOS
+from dbos import error as dbos_error
 
 from . import queues, workflows
 from .adopt import Adopted, adopt
@@ -118,5 +120,5 @@ if __name__ == "__main__":
     configure_logging()
     try:
         main()
-    except WorkerError as error:
+    except (WorkerError, dbos_error.DBOSException, psycopg.OperationalError) as error:
         sys.exit(f"worker: {error}")

@@ -54,7 +54,7 @@ def drain(executor: Executor, settings: Settings) -> None:
     executor.close()
     logger.info("draining: running workflows have %g s to finish", settings.drain_timeout)
     deadline = time.monotonic() + settings.drain_timeout
-    time.sleep(min(2 * settings.polling_interval, settings.drain_timeout))  # Claims under way.
+    time.sleep(min(0.2, settings.drain_timeout))  # What was just claimed has begun by then.
     while executor.running() and time.monotonic() < deadline:
         time.sleep(0.05)
     try:

@@ -43,20 +43,25 @@ def delete_expired(settings: Settings, days: float) -> int:
     Returns how many; none while another worker does it. DBOS must be running.
     """
     deleted = 0
+    while batch := _delete_batch(settings, days):
+        deleted += batch
+    return deleted
+
+
+def _delete_batch(settings: Settings, days: float) -> int:
     parameters = {
         "application": settings.app_name,
         "age": int(days * 24 * 60 * 60 * 1000),
         "limit": BATCH,
     }
-    with connected(settings.database_url, "dbos-functions retention") as connection:
-        while True:
-            with connection.transaction():
-                mine = connection.execute(ONE_AT_A_TIME, (f"retention {settings.app_name}",))
-                if mine.fetchone() != (True,):
-                    return deleted
-                expired = [row[0] for row in connection.execute(tables.EXPIRED, parameters)]
-                if expired:
-                    DBOS.delete_workflows(expired)
-            deleted += len(expired)
-            if len(expired) < BATCH:
-                return deleted
+    with (
+        connected(settings.database_url, "dbos-functions retention") as connection,
+        connection.transaction(),
+    ):
+        mine = connection.execute(ONE_AT_A_TIME, (f"dbos-functions retention {settings.app_name}",))
+        if mine.fetchone() != (True,):
+            return 0
+        expired = [row[0] for row in connection.execute(tables.EXPIRED, parameters)]
+        if expired:
+            DBOS.delete_workflows(expired)
+        return len(expired)

@@ -10,7 +10,7 @@ with executors as materialized (
     select distinct executor_id
     from dbos.workflow_status
     where status = 'PENDING' and executor_id <> %(executor)s
-        and application_name = %(application)s and application_version = %(version)s
+        and application_name = %(application)s
 )
 select executor_id
 from executors
@@ -40,13 +40,11 @@ returning w.workflow_uuid, w.name, w.status
 """)
 """What DBOS does to recover a workflow, or to give it up, for many at once.
 
-A row that somebody holds, as a frozen worker may, is left for the next time.
+Each keeps its version, and waits for a worker of that. A row that somebody has locked, as a
+frozen worker may have, is left for the next time.
 """
 
-OF_EXECUTORS = SQL("""
-    executor_id = any(%(executors)s)
-        and application_name = %(application)s and application_version = %(version)s
-""")
+OF_EXECUTORS = SQL("executor_id = any(%(executors)s) and application_name = %(application)s")
 
 OF_CLAIMS = SQL("""
     executor_id = %(executor)s and (workflow_uuid, coalesce(owner_xid, '')) in (
@@ -57,8 +55,7 @@ OF_CLAIMS = SQL("""
 CLAIMS = """
 select workflow_uuid, coalesce(owner_xid, ''), coalesce(queue_name, '')
 from dbos.workflow_status
-where status = 'PENDING' and executor_id = %(executor)s
-    and application_name = %(application)s and application_version = %(version)s
+where status = 'PENDING' and executor_id = %(executor)s and application_name = %(application)s
 """
 """What this executor executes, as far as Postgres knows."""
 

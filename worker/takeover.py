@@ -33,7 +33,6 @@ class TakeOver:
         self._parameters = {
             "executor": settings.executor_id,
             "application": settings.app_name,
-            "version": settings.app_version,
             "prefix": lease_name(settings.app_name, ""),
         }
 
@@ -87,7 +86,6 @@ class Orphans:
         self._parameters = {
             "executor": settings.executor_id,
             "application": settings.app_name,
-            "version": settings.app_version,
         }
         self._suspects: dict[Claim, Sighting] = {}
 
@@ -132,7 +130,6 @@ def hand_over(settings: Settings) -> None:
     parameters = {
         "executors": [settings.executor_id],
         "application": settings.app_name,
-        "version": settings.app_version,
         "most": 2**31,
         "forgiven": 1,
     }

@@ -1,0 +1,256 @@
+"""Who is alive, who is dead, and what becomes of the workflows of the dead."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from worker import lease
+from worker.errors import LeaseHeld
+from worker.lease import Lease
+from worker.settings import Settings
+from worker.takeover import TakeOver, hand_over
+
+Row = tuple[Any, ...]
+
+INSERT = """
+insert into dbos.workflow_status (
+    workflow_uuid, status, name, executor_id, application_name, application_version,
+    recovery_attempts, queue_name, owner_xid, started_at_epoch_ms
+) values (%s, 'PENDING', 'w', %s, %s, %s, %s, %s, 'owner', 1)
+"""
+
+
+@pytest.fixture
+def settings(database: str) -> Settings:
+    """Those of the worker that looks for dead ones."""
+    return Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": database, "EXECUTOR_ID": "this"})
+
+
+@pytest.fixture
+def insert(database: str) -> Callable[..., None]:
+    """Inserts a workflow that an executor executes."""
+
+    def insert_one(
+        name: str,
+        executor: str = "dead",
+        *,
+        application: str = "dbos-functions",
+        version: str = "1",
+        attempts: int = 1,
+        queue: str | None = "task_queue",
+    ) -> None:
+        with psycopg.connect(database) as connection:
+            values = (name, executor, application, version, attempts, queue)
+            connection.execute(INSERT, values)
+
+    return insert_one
+
+
+def look(settings: Settings) -> None:
+    """Take over what dead executors have left."""
+    with psycopg.connect(settings.database_url) as connection:
+        TakeOver(settings)(connection)
+
+
+def statuses(settings: Settings) -> dict[str, str]:
+    """The status of each workflow."""
+    with psycopg.connect(settings.database_url) as connection:
+        rows = connection.execute("select workflow_uuid, status from dbos.workflow_status")
+        return dict(rows.fetchall())
+
+
+def row(settings: Settings, columns: str) -> Row:
+    """Some columns of the only workflow."""
+    with psycopg.connect(settings.database_url) as connection:
+        found = connection.execute(f"select {columns} from dbos.workflow_status".encode())
+        return found.fetchall()[0]
+
+
+def test_only_the_workflows_of_the_dead_are_taken_over(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """Whoever holds a lease is alive, and this executor looks after its own."""
+    alive = Lease(replace(settings, executor_id="alive"))
+    alive.take()
+    for executor in ("dead", "another-dead", "alive", "this"):
+        insert(executor, executor)
+    insert("foreign", "dead", application="another")
+
+    look(settings)
+    alive.release()
+
+    assert statuses(settings) == {
+        "dead": "ENQUEUED",
+        "another-dead": "ENQUEUED",
+        "alive": "PENDING",
+        "this": "PENDING",
+        "foreign": "PENDING",
+    }
+
+
+def test_what_is_taken_over_can_be_claimed_again(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """By a worker of its version; the old owner has lost it."""
+    insert("one", version="0")
+
+    look(settings)
+
+    columns = "queue_name, application_version, owner_xid, started_at_epoch_ms, recovery_attempts"
+    assert row(settings, columns) == ("task_queue", "0", None, None, 1)
+
+
+def test_what_was_in_no_queue_goes_to_that_of_dbos(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """Such as a child that was started directly."""
+    insert("one", queue=None)
+
+    look(settings)
+
+    assert row(settings, "queue_name") == ("_dbos_internal_queue",)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "status"), [(5, "ENQUEUED"), (6, "MAX_RECOVERY_ATTEMPTS_EXCEEDED")]
+)
+def test_after_five_takeovers_a_workflow_is_given_up(
+    settings: Settings, insert: Callable[..., None], attempts: int, status: str
+) -> None:
+    """The first attempt was no takeover."""
+    insert("one", attempts=attempts)
+
+    look(settings)
+
+    assert row(settings, "status, owner_xid") == (status, None)
+    assert (row(settings, "completed_at")[0] is None) == (status == "ENQUEUED")
+    assert (row(settings, "queue_name")[0] is None) == (status != "ENQUEUED")
+
+
+def test_a_locked_workflow_holds_up_no_other(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """A worker that is frozen in a transaction loses the rest at once, that one soon."""
+    insert("locked")
+    insert("free")
+
+    with psycopg.connect(settings.database_url) as frozen:
+        one = "select from dbos.workflow_status where workflow_uuid = 'locked' for update"
+        frozen.execute(one)
+        look(settings)
+        during = statuses(settings)
+    look(settings)
+
+    assert during == {"locked": "PENDING", "free": "ENQUEUED"}
+    assert statuses(settings) == {"locked": "ENQUEUED", "free": "ENQUEUED"}
+
+
+def test_an_executor_is_taken_over_by_one_at_a_time(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """And it cannot come back while that lasts."""
+    insert("one")
+    back = Lease(replace(settings, executor_id="dead"))
+
+    with psycopg.connect(settings.database_url) as first:
+        taking = TakeOver(settings)
+        taking(first)
+        with psycopg.connect(settings.database_url) as second:
+            second.execute("set statement_timeout = '5s'")
+            late = TakeOver(replace(settings, executor_id="late"))
+            late(second)
+        blocked = not back._try_to_take()
+    returned = back._try_to_take()
+    back.release()
+
+    assert (taking.workflows, late.workflows) == (1, 0)
+    assert (blocked, returned) == (True, True)
+
+
+def test_handing_over_is_no_takeover(settings: Settings, insert: Callable[..., None]) -> None:
+    """However often a workflow that waits for days is handed over, it is not given up."""
+    insert("one", "this", attempts=6)
+
+    hand_over(settings)
+
+    assert row(settings, "status, recovery_attempts") == ("ENQUEUED", 5)
+
+
+def test_what_an_earlier_process_has_left_is_enqueued(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """A process that starts with its executor id knows that it is dead."""
+    insert("one", "this", version="0")
+
+    TakeOver(settings).own()
+
+    assert row(settings, "status, application_version") == ("ENQUEUED", "0")
+
+
+def test_a_lease_is_held_by_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is released."""
+    monkeypatch.setattr(lease, "PATIENCE", 0.1)
+    first, second = Lease(settings), Lease(settings)
+
+    first.take()
+    with pytest.raises(LeaseHeld, match="'this'"):
+        second.take()
+    held = first.held, second.held
+    first.release()
+    second.take()
+    second_held = first.held, second.held
+    second.release()
+
+    assert held == (True, False)
+    assert second_held == (False, True)
+
+
+def test_applications_do_not_share_leases(settings: Settings) -> None:
+    """Two applications in one database may name their executors alike."""
+    first, second = Lease(settings), Lease(replace(settings, app_name="another"))
+
+    first.take()
+    second.take()
+
+    assert first.held
+    assert second.held
+    first.release()
+    second.release()
+
+
+def test_a_lease_is_trusted_only_for_a_while(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was frozen must not believe that it still holds it."""
+    monkeypatch.setattr(lease, "GRACE", 0.1)
+    one = Lease(settings)
+
+    one.take()
+    at_once = one.held, one.settled
+    time.sleep(0.15)
+    later = one.held, one.settled
+    monkeypatch.setattr(lease, "TRUST", 0.1)
+    too_late = one.held, one.settled
+    one.release()
+
+    assert at_once == (True, False)
+    assert later == (True, True)
+    assert too_late == (False, False)
+
+
+def test_postgres_ends_the_session_of_a_silent_holder(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is how a frozen worker loses its lease."""
+    monkeypatch.setattr(lease, "LIFETIME", 0.2)
+    silent, next_one = Lease(settings), Lease(settings)
+
+    silent.take()
+    next_one.take()
+
+    next_one.release()
+    silent.release()
