@@ -45,9 +45,14 @@ class Fleet:
 
     def start(self, **environ: str) -> Process:
         """A worker that is ready to execute."""
-        process = self.begin(**environ)
-        process.wait_until(lambda: process.said("executes"))
-        return process
+        return self.start_many(1, **environ)[0]
+
+    def start_many(self, count: int, **environ: str) -> list[Process]:
+        """Workers that are ready to execute."""
+        processes = [self.begin(**environ) for _ in range(count)]
+        for process in processes:
+            process.wait_until(lambda p=process: p.said("executes"))  # type: ignore[misc]
+        return processes
 
     def begin(self, *options: str, **environ: str) -> Process:
         """A worker that starts."""

@@ -128,14 +128,17 @@ def hand_over(settings: Settings) -> None:
     It does not count as a takeover: the workflows are not to blame.
     """
     parameters = {
+        "executor": settings.executor_id,
         "executors": [settings.executor_id],
         "application": settings.app_name,
         "most": 2**31,
         "forgiven": 1,
     }
+    moved = 0
     name = f"dbos-functions worker {settings.executor_id}"
     with connected(settings.database_url, name, seconds=HANDOVER) as connection:
-        moved = reenqueue(connection, tables.OF_EXECUTORS, parameters)
+        while connection.execute(tables.CLAIMS, parameters).fetchone():  # Some were locked.
+            moved += reenqueue(connection, tables.OF_EXECUTORS, parameters)
     if moved:
         logger.info("handed over %d workflows", moved)
 

@@ -29,8 +29,8 @@ def loaded(workers: Fleet, steps: int = 20, **environ: str) -> Process:
 
 def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
     """SIGKILL: one of the two others goes on from the last steps."""
-    victim = loaded(workers)
-    others = workers.start(), workers.start()
+    victim = loaded(workers, steps=15)
+    others = workers.start_many(2)
 
     victim.stop(signal.SIGKILL)
     workers.wait_until_finished()
@@ -41,7 +41,7 @@ def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
 
 def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
     """SIGSTOP, SIGCONT: it notices that it has lost its workflows, and serves again."""
-    victim = loaded(workers, steps=25)
+    victim = loaded(workers, steps=22)
     other = workers.start()
 
     freeze(victim)
@@ -62,7 +62,7 @@ def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
 def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -> None:
     """Nothing gets through, no connection is closed: as bad as a network can be."""
     with Proxy(workers.database) as network:
-        victim = loaded(workers, steps=25, DBOS_SYSTEM_DATABASE_URL=network.url)
+        victim = loaded(workers, steps=22, DBOS_SYSTEM_DATABASE_URL=network.url)
         other = workers.start()
 
         with network.frozen():
@@ -96,7 +96,7 @@ def test_postgres_restarts_while_a_worker_is_taken_over(project: Path, tmp_path:
     data = tmp_path / "data"
     with postgres(data) as url, fleet(project, url) as workers:
         victim = loaded(workers)
-        others = [workers.start(), workers.start()]
+        others = workers.start_many(2)
         workers.launch(count=60, steps=5, seconds=0.1)
 
         victim.stop(signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_postgres_restarts_while_a_worker_is_taken_over(project: Path, tmp_path:
 
 def test_a_drained_worker_hands_over_what_it_cannot_finish(workers: Fleet) -> None:
     """SIGTERM with too short a DRAIN_TIMEOUT: exit code 0, and no takeover is counted."""
-    victim = loaded(workers, DRAIN_TIMEOUT="0.5")
+    victim = loaded(workers, steps=12, DRAIN_TIMEOUT="0.5")
     other = workers.start()
 
     code = victim.stop(signal.SIGTERM)
@@ -128,7 +128,7 @@ def test_a_drained_worker_hands_over_what_it_cannot_finish(workers: Fleet) -> No
 
 def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
     """At once and with exit code 0; another worker notices by itself."""
-    victim = loaded(workers, DRAIN_TIMEOUT="600")
+    victim = loaded(workers, steps=5, DRAIN_TIMEOUT="600")
 
     victim.popen.send_signal(signal.SIGTERM)
     victim.wait_until(lambda: victim.said("draining"))
@@ -142,15 +142,14 @@ def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
 
 def test_a_workflow_that_kills_its_workers_is_given_up(workers: Fleet) -> None:
     """After MAX_TAKEOVERS; whatever ran beside it goes on, and the last worker lives."""
-    mortal = [workers.start(MAX_TAKEOVERS="1") for _ in range(2)]
-    survivor = workers.start(MAX_TAKEOVERS="1")
+    three = workers.start_many(3, MAX_TAKEOVERS="1")
     poison = workers.enqueue("poison", path=str(workers.path))
     workers.launch(count=3, steps=2, seconds=0.1)
 
     wait_until(lambda: workers.status(poison) == "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
     workers.wait_until_finished()
 
-    deaths = [each.popen.poll() for each in (*mortal, survivor)]
+    deaths = [each.popen.poll() for each in three]
     assert sorted(deaths, key=str) == [-signal.SIGKILL, -signal.SIGKILL, None]
     workers.check()
 
@@ -173,7 +172,7 @@ def test_an_executor_id_is_used_once_at_a_time(workers: Fleet) -> None:
     first = workers.start(EXECUTOR_ID="the-one")
     second = workers.begin(EXECUTOR_ID="the-one")
     code = second.popen.wait(DEADLINE)
-    workers.launch(count=12, steps=6, seconds=0.3)
+    workers.launch(count=12, steps=3, seconds=0.3)
     first.wait_until(lambda: workers.runs(first, 12))
     first.stop(signal.SIGKILL)
     workers.start(EXECUTOR_ID="the-one")
