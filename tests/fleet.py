@@ -121,7 +121,7 @@ class Fleet:
 
     def taken_over_by(self, process: Process) -> set[str]:
         """The ids of the executors whose workflows a worker has taken over."""
-        return set(re.findall(r'took over \d+ workflows of ([^\s"]+)', process.said()))
+        return set(re.findall(r"taken over from (\S+): \d+", process.said()))
 
     def executor_id(self, process: Process) -> str:
         """The id that a worker has given to itself."""

@@ -16,6 +16,7 @@ class Proxy:
         self._target = f"{parse_qs(split.query)['host'][0]}/.s.PGSQL.5432"
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._flowing = threading.Event()
         self._flowing.set()
         self._refusing = False
@@ -24,23 +25,24 @@ class Proxy:
         self.round_trips = 0
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cut()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._accepting.join()
+        self.cut()
 
     def cut(self) -> None:
         """Close every connection, as a restart of the server does."""
         self._flowing.set()
-        for each in self._sockets:
+        while self._sockets:
+            each = self._sockets.pop()
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
-        self._sockets.clear()
 
     @contextmanager
     def refusing(self) -> Iterator[None]:

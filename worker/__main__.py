@@ -112,8 +112,8 @@ def report(adopted: list[Adopted], options: argparse.Namespace) -> None:
     """Say what `adopt` has done, or would do."""
     for each in adopted:
         sys.stdout.write(f"{each.workflow_id} {each.name} {each.status}\n")
-    done = "moved" if options.yes else "would be moved; --yes does it"
-    sys.stdout.write(f"{len(adopted)} workflows of version {options.version} {done}\n")
+    done = "moved" if options.yes else "that --yes would move"
+    sys.stdout.write(f"workflows of version {options.version} {done}: {len(adopted)}\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def keep_deleting(settings: Settings, days: float) -> None:
         while True:
             try:
                 if deleted := delete_expired(settings, days):
-                    logger.info("deleted %d workflows that had ended %g days ago", deleted, days)
+                    logger.info("workflows deleted, %g days after their end: %d", days, deleted)
             except (psycopg.Error, SQLAlchemyError) as error:
                 logger.warning("could not delete old workflows: %s", error)
             time.sleep(PAUSE)

@@ -55,7 +55,7 @@ class TakeOver:
             {**self._parameters, "executors": executors, "most": self._most, "forgiven": 0},
         )
         if moved:
-            logger.info("took over %d workflows of %s", moved, ", ".join(executors))
+            logger.info("workflows taken over from %s: %d", ", ".join(executors), moved)
         return moved
 
 
@@ -111,7 +111,7 @@ class Orphans:
                     "forgiven": 0,
                 },
             )
-            logger.warning("re-enqueued %d workflows that had stopped without an end", moved)
+            logger.warning("workflows that had stopped without an end, enqueued again: %d", moved)
 
     def _sighting(self, claim: Claim) -> Sighting:
         return Sighting(time.monotonic(), self._executor.polls[claim.queue])
@@ -140,7 +140,7 @@ def hand_over(settings: Settings) -> None:
         while connection.execute(tables.CLAIMS, parameters).fetchone():  # Some were locked.
             moved += reenqueue(connection, tables.OF_EXECUTORS, parameters)
     if moved:
-        logger.info("handed over %d workflows", moved)
+        logger.info("workflows handed over: %d", moved)
 
 
 def reenqueue(connection: Connection, which: SQL, parameters: dict[str, Any]) -> int:
