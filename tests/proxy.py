@@ -59,6 +59,12 @@ class Proxy:
         yield
         self._flowing.set()
 
+    def strand(self) -> None:
+        """Let nothing through the connections that are open, for ever; new ones work."""
+        self._flowing.clear()
+        self._flowing = threading.Event()
+        self._flowing.set()
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
@@ -79,14 +85,20 @@ class Proxy:
             server.close()
             return
         for source, destination, asks in ((client, server, True), (server, client, False)):
-            arguments = (source, destination, asks)
+            arguments = (source, destination, asks, self._flowing)
             threading.Thread(target=self._forward, args=arguments, daemon=True).start()
 
-    def _forward(self, source: socket.socket, destination: socket.socket, asks: bool) -> None:
+    def _forward(
+        self,
+        source: socket.socket,
+        destination: socket.socket,
+        asks: bool,
+        flowing: threading.Event,
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 # psycopg waits for the answer to whatever it has sent.
                 self.round_trips += asks
-                self._flowing.wait()
+                flowing.wait()
                 destination.sendall(data)
             destination.shutdown(socket.SHUT_WR)

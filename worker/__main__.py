@@ -18,7 +18,7 @@ from .errors import WorkerError
 from .executor import Executor
 from .health import Health, serve_health
 from .idle import wait_until_idle
-from .lease import Lease
+from .lease import Duty, Lease
 from .lifecycle import drain, end, stop_signals, wait
 from .logs import configure_logging
 from .metrics import Metrics
@@ -82,7 +82,8 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         take_over.own()
         executor = Executor(settings, may_take=lambda: lease.held)
         leadership = Leadership(settings, entries)
-        lease.keep([take_over, Orphans(settings, executor), leadership])
+        duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
+        lease.keep(duties, on_silence=executor.pool.cut)
         executor.launch()
         queues.register(settings.polling_interval)
         leadership.start()

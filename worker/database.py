@@ -1,4 +1,4 @@
-"""How the worker reaches Postgres by itself, beside DBOS's pool."""
+"""How the worker reaches Postgres: DBOS's pool, and connections of its own."""
 
 import os
 import re
@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
-from sqlalchemy import ExceptionContext
+from sqlalchemy import ExceptionContext, create_engine, make_url
+from sqlalchemy.event import listen
 
 from .errors import DatabaseUnreachable
+
+IDLE_TRANSACTION = 5.0
+"""Seconds after which Postgres frees the rows that a frozen worker has locked."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -54,6 +59,34 @@ def within(connection: Connection, seconds: float) -> Iterator[None]:
 def _cut(connection: Connection) -> None:
     with socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
+
+
+class Pool:
+    """The connections of DBOS."""
+
+    def __init__(self, url: str, application_name: str, *, size: int) -> None:
+        self._connections: WeakSet[Connection] = WeakSet()
+        self.engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={**CONNECT_ARGS, "application_name": application_name},
+        )
+        listen(self.engine, "connect", self._prepare)
+        listen(self.engine, "handle_error", retry_later)
+
+    def cut(self) -> None:
+        """Cut all connections: who waits for an answer, perhaps for ever, asks again."""
+        for connection in list(self._connections):
+            if not connection.closed:
+                _cut(connection)
+
+    def _prepare(self, connection: Connection, _: object) -> None:
+        self._connections.add(connection)
+        connection.execute(f"set idle_in_transaction_session_timeout = '{IDLE_TRANSACTION:g}s'")
+        connection.commit()
 
 
 def retry_later(context: ExceptionContext) -> None:

@@ -8,17 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
-from sqlalchemy.event import listen
 
-from .database import CONNECT_ARGS, retry_later
+from .database import Pool
 from .outcomes import store_only_portable_json
 from .settings import Settings
 
 CONNECTIONS = 10
 """DBOS's pool. With the lease's and the listener's, a worker needs about 12 connections."""
-
-IDLE_TRANSACTION = 5.0
-"""Seconds after which Postgres frees the rows that a frozen worker has locked."""
 
 logger = logging.getLogger("worker")
 
@@ -35,13 +31,14 @@ class Executor:
         """When each queue was last looked at, on the monotonic clock."""
         store_only_portable_json()
         threading.excepthook = _end_with_event_loop
-        self._dbos = DBOS(config=_config(settings))
+        name = f"dbos-functions worker {settings.executor_id}"
+        self.pool = Pool(settings.database_url, name, size=CONNECTIONS)
+        self._dbos = DBOS(config=_config(settings, self.pool))
 
     def launch(self) -> None:
         """Start to execute; everything that DBOS needs must be in the database."""
         DBOS.launch()
         system_database = self._dbos._sys_db
-        listen(system_database.engine, "handle_error", retry_later)
         dequeue_scopes = system_database.dequeue_scopes
 
         def guarded(queue_name: str) -> list[str | None]:
@@ -69,16 +66,11 @@ class Executor:
         return self._dbos._active_workflows_set.count_for_queue(queue)
 
 
-def _config(settings: Settings) -> DBOSConfig:
+def _config(settings: Settings, pool: Pool) -> DBOSConfig:
     return {
         "name": settings.app_name,
         "system_database_url": settings.database_url,
-        "sys_db_pool_size": CONNECTIONS,
-        "sys_db_idle_transaction_timeout_sec": IDLE_TRANSACTION,
-        "db_engine_kwargs": {
-            "connect_args": CONNECT_ARGS
-            | {"application_name": f"dbos-functions worker {settings.executor_id}"},
-        },
+        "system_database_engine": pool.engine,
         "run_migrations": False,
         "application_version": settings.app_version,
         "executor_id": settings.executor_id,

@@ -92,13 +92,15 @@ class Lease:
                 raise LeaseHeld(executor_id=self._executor_id)
             time.sleep(0.25)
 
-    def keep(self, duties: Iterable[Duty]) -> None:
+    def keep(self, duties: Iterable[Duty], on_silence: Callable[[], object]) -> None:
         """Hold the lease in a thread for as long as the process lives; ends that with exit code 1
         if another process has taken the lease meanwhile.
 
         While it is `settled`, the `duties` are done after every heartbeat, on its connection.
+        `on_silence` is called when the lease was lost because nothing came through.
         """
-        threading.Thread(target=self._keep, args=[list(duties)], name="lease", daemon=True).start()
+        arguments = (list(duties), on_silence)
+        threading.Thread(target=self._keep, args=arguments, name="lease", daemon=True).start()
 
     def release(self) -> None:
         """Give the lease back by ending its session."""
@@ -117,16 +119,19 @@ class Lease:
         self._taken_at, self._alive_at = time.monotonic(), begun
         return True
 
-    def _keep(self, duties: list[Duty]) -> None:
+    def _keep(self, duties: list[Duty], on_silence: Callable[[], object]) -> None:
         try:
             while True:
                 try:
                     self._beat(duties)
                 except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                    silent = not self.held
                     self.release()
                     reason = str(error).partition("\n")[0]
                     logger.warning("the lease is lost, no new work until it is back: %s", reason)
                     self._take_back()
+                    if silent:
+                        on_silence()
         except Exception:
             logger.critical("the lease cannot be kept, and so the worker ends", exc_info=True)
             os._exit(1)

@@ -29,7 +29,7 @@ def loaded(workers: Fleet, steps: int = 20, **environ: str) -> Process:
 
 def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
     """SIGKILL: one of the two others goes on from the last steps."""
-    victim = loaded(workers, steps=15)
+    victim = loaded(workers, steps=25)
     others = workers.start_many(2)
 
     victim.stop(signal.SIGKILL)
@@ -76,9 +76,20 @@ def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -
         assert workers.check() <= 12
 
 
+def test_a_worker_alone_survives_connections_that_never_answer_again(workers: Fleet) -> None:
+    """Nobody takes it over; it gives the connections up by itself."""
+    with Proxy(workers.database) as network:
+        loaded(workers, steps=5, DBOS_SYSTEM_DATABASE_URL=network.url)
+
+        network.strand()
+        workers.wait_until_finished()
+
+        assert workers.check() == 0
+
+
 def test_a_worker_whose_lease_is_ended_takes_it_back(workers: Fleet) -> None:
     """`pg_terminate_backend` on its session, again and again."""
-    victim = loaded(workers, steps=15)
+    victim = loaded(workers, steps=25)
     other = workers.start()
 
     for number in range(1, 4):
