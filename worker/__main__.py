@@ -23,9 +23,10 @@ from .lifecycle import drain, end, stop_signals, wait
 from .logs import configure_logging
 from .metrics import Metrics
 from .migrate import check_migrated, migrate
+from .orphans import Orphans
 from .retention import keep_deleting
 from .settings import Settings
-from .takeover import Orphans, TakeOver
+from .takeover import TakeOver
 from .tracing import traces
 from .versions import Leadership
 

@@ -60,7 +60,7 @@ def drain(executor: Executor, settings: Settings) -> None:
     try:
         hand_over(settings)
     except psycopg.Error as error:
-        logger.warning("nothing handed over, others have to notice: %s", error)
+        logger.warning("not all could be handed over, others have to notice: %s", error)
 
 
 def end(code: int = 0) -> None:
