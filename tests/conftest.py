@@ -38,12 +38,9 @@ def template(server: str) -> str:
     """The name of a database in which a worker has started once."""
     url = _url(server, "template_worker")
     migrate(url)
-    catalog.publish(
-        find_workflows(worker.workflows),
-        database_url=url,
-        application=APPLICATION,
-        version="1",
-    )
+    with psycopg.connect(url) as connection:
+        entries = find_workflows(worker.workflows)
+        catalog.publish(connection, entries, application=APPLICATION, version="1")
     return "template_worker"
 
 

@@ -18,7 +18,9 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 
 from tests.processes import Process, python, run, wait_until
 
-UNFINISHED = "select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING')"
+UNFINISHED = """
+select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'DELAYED', 'PENDING')
+"""
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,31 @@ class Fleet:
             self.launched[workflow_id] = steps
 
     def _enqueue(self, workflow: str, count: int, arguments: dict[str, Any]) -> list[str]:
+        ids = [str(uuid.uuid4()) for _ in range(count)]
+        with self._client() as client:
+            for workflow_id in ids:
+                options: EnqueueOptions = {
+                    "workflow_name": workflow,
+                    "queue_name": "task_queue",
+                    "workflow_id": workflow_id,
+                }
+                client.enqueue(options, **arguments)
+        return ids
+
+    @contextmanager
+    def _client(self) -> Iterator[DBOSClient]:
         client = DBOSClient(
             system_database_url=self.database,
             serializer=DBOSPortableJSONSerializer(),
             application_name="dbos-functions",
         )
-        ids = [str(uuid.uuid4()) for _ in range(count)]
-        for workflow_id in ids:
-            options: EnqueueOptions = {
-                "workflow_name": workflow,
-                "queue_name": "task_queue",
-                "workflow_id": workflow_id,
-            }
-            client.enqueue(options, **arguments)
+        yield client
         client.destroy()
-        return ids
+
+    def send(self, workflow_id: str, topic: str) -> None:
+        """Send a workflow a message."""
+        with self._client() as client:
+            client.send(workflow_id, True, topic=topic)
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a statement."""

@@ -6,20 +6,19 @@ import os
 import signal
 import sys
 
-import psycopg
 from dbos import DBOS
-from dbos import error as dbos_error
 
 from . import queues, workflows
 from .adopt import Adopted, adopt
+from .catalog import Entry
 from .database import check_database
 from .declarations import find_workflows
-from .errors import WorkerError
+from .errors import EXPECTED, sentence
 from .executor import Executor
 from .health import Health, serve_health
 from .idle import wait_until_idle
 from .lease import Duty, Lease
-from .lifecycle import drain, end, stop_signals, wait
+from .lifecycle import drain, end, exit_signals, handed_over_on_failure, stop_signals, wait
 from .logs import configure_logging
 from .metrics import Metrics
 from .migrate import check_migrated, migrate
@@ -27,8 +26,10 @@ from .orphans import Orphans
 from .retention import keep_deleting
 from .settings import Settings
 from .takeover import TakeOver
-from .tracing import traces
+from .tracing import export_traces
 from .versions import Leadership
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger("worker")
 
@@ -45,10 +46,9 @@ def main() -> None:
             functions_role=options.functions_role,
         )
     elif options.command == "adopt":
-        report(adopt(settings, options.version, do=options.yes), options)
+        report(adopt(settings, options.version, do=options.yes), options, settings)
     else:
         work(settings, until_idle=options.until_idle)
-        end()
 
 
 def parse_options() -> argparse.Namespace:
@@ -66,61 +66,72 @@ def parse_options() -> argparse.Namespace:
     )
     adopting.add_argument("version", help="the version that nobody runs any more")
     adopting.add_argument("--yes", action="store_true", help="do it; without it, only list them")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.until_idle and options.command:
+        parser.error(f"{options.command} does not take --until-idle")
+    return options
 
 
 def work(settings: Settings, *, until_idle: bool) -> None:
-    """Run one worker from its start to its drain."""
+    """Run one worker from its start to its end."""
     entries = find_workflows(workflows)
-    with stop_signals(signal.SIGTERM, signal.SIGINT, twice=True) as stop, traces(settings):
+    with exit_signals(*SIGNALS):
         if settings.migrate:
             migrate(settings.database_url)
         else:
             check_migrated(settings.database_url)
+        leadership = Leadership(settings, entries)
+        leadership.check()
         lease = Lease(settings)
         lease.take()
         take_over = TakeOver(settings)
         take_over.own()
+        flush = export_traces(settings)
         executor = Executor(settings, may_take=lambda: lease.held)
-        leadership = Leadership(settings, entries)
-        duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
-        lease.keep(duties, on_silence=executor.pool.cut)
-        executor.launch()
-        queues.register(settings.polling_interval)
-        leadership.start()
-        if settings.retention_days:
-            keep_deleting(settings, settings.retention_days)
         if settings.health_port:
-            health = Health(executor, lease, settings.polling_interval)
-            serve_health(
-                settings.health_port, health, Metrics(settings, executor, lease, take_over)
-            )
-        DBOS.logger.setLevel(logging.INFO)
-        logger.info(
-            "executor %s of %s, version %s, executes %s",
-            settings.executor_id,
-            settings.app_name,
-            settings.app_version,
-            ", ".join(entry.name for entry in entries),
-        )
-        if until_idle:
-            wait_until_idle(stop, settings, executor, take_over)
-        else:
-            wait(stop)
-        drain(executor, settings)
+            metrics = Metrics(settings, executor, lease, take_over)
+            serve_health(settings.health_port, Health(executor, lease), metrics)
+        with stop_signals(*SIGNALS, twice=True) as stop, handed_over_on_failure(settings):
+            duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
+            lease.keep(duties, on_silence=executor.pool.cut)
+            executor.launch()
+            queues.register(settings.polling_interval)
+            leadership.start()
+            if settings.retention_days:
+                keep_deleting(settings, executor, settings.retention_days)
+            say_ready(settings, entries)
+            if until_idle:
+                wait_until_idle(stop, settings, executor, take_over)
+            else:
+                wait(stop)
+            drain(executor, settings, flush)
+        end()
 
 
-def report(adopted: list[Adopted], options: argparse.Namespace) -> None:
+def say_ready(settings: Settings, entries: list[Entry]) -> None:
+    """Log who executes what, and from now on what DBOS and workflows have to say."""
+    DBOS.logger.setLevel(logging.INFO)
+    logger.info(
+        "executor %s of %s, version %s, executes %s",
+        settings.executor_id,
+        settings.app_name,
+        settings.app_version,
+        ", ".join(entry.name for entry in entries),
+    )
+
+
+def report(adopted: list[Adopted], options: argparse.Namespace, settings: Settings) -> None:
     """Say what `adopt` has done, or would do."""
     for each in adopted:
         sys.stdout.write(f"{each.workflow_id} {each.name} {each.status}\n")
-    done = "moved" if options.yes else "that --yes would move"
-    sys.stdout.write(f"workflows of version {options.version} {done}: {len(adopted)}\n")
+    moved = "moved" if options.yes else "that --yes would move"
+    versions = f"of version {options.version} {moved} to version {settings.app_version}"
+    sys.stdout.write(f"workflows {versions}: {len(adopted)}\n")
 
 
 if __name__ == "__main__":
     configure_logging()
     try:
         main()
-    except (WorkerError, dbos_error.DBOSException, psycopg.OperationalError) as error:
-        sys.exit(f"worker: {error}")
+    except EXPECTED as error:
+        sys.exit(f"worker: {sentence(error)}")

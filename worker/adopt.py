@@ -1,10 +1,12 @@
 """Move the unfinished workflows of a version that nobody runs any more to the current one."""
 
+import time
 from typing import NamedTuple
 
 from . import tables
-from .database import connected
-from .errors import SameVersion, VersionAlive
+from .database import Connection, connected
+from .errors import SameVersion, UnknownVersion, VersionAlive
+from .lease import GRACE
 from .settings import Settings
 from .versions import is_dead
 
@@ -20,7 +22,10 @@ class Adopted(NamedTuple):
 def adopt(settings: Settings, version: str, *, do: bool) -> list[Adopted]:
     """List the unfinished workflows of `version`, and if `do`, move them to APP_VERSION.
 
-    They go on from their last steps with the current code. Raises SameVersion, VersionAlive.
+    They go on from their last steps with the current code. Whether anybody runs the old one is
+    looked at for GRACE seconds, since its workers may just be taking their leases back.
+
+    Raises SameVersion, UnknownVersion, VersionAlive, psycopg.Error.
     """
     if version == settings.app_version:
         raise SameVersion(version=version)
@@ -29,13 +34,24 @@ def adopt(settings: Settings, version: str, *, do: bool) -> list[Adopted]:
         "version": version,
         "current": settings.app_version,
     }
-    with (
-        connected(settings.database_url, "dbos-functions adopt") as connection,
-        connection.transaction(),
-    ):
-        if not is_dead(connection, settings.app_name, version):
-            raise VersionAlive(version=version)
-        rows = connection.execute(tables.UNFINISHED, parameters).fetchall()
-        if do:
-            connection.execute(tables.ADOPT, parameters)
+    with connected(settings.database_url, "dbos-functions adopt", seconds=600) as connection:
+        known = [name for (name,) in connection.execute(tables.VERSIONS, parameters)]
+        for each in (version, settings.app_version):
+            if each not in known:
+                raise UnknownVersion(version=each, known=", ".join(sorted(known)))
+        end = time.monotonic() + (GRACE if do else 0)
+        _check_dead(connection, settings, version)
+        while time.monotonic() < end:
+            time.sleep(0.25)
+            _check_dead(connection, settings, version)
+        with connection.transaction():
+            _check_dead(connection, settings, version)
+            rows = connection.execute(tables.UNFINISHED, parameters).fetchall()
+            if do:
+                connection.execute(tables.ADOPT, parameters)
     return [Adopted(*row) for row in rows]
+
+
+def _check_dead(connection: Connection, settings: Settings, version: str) -> None:
+    if not is_dead(connection, settings.app_name, version):
+        raise VersionAlive(version=version)

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-import psycopg
 from psycopg.types.json import Json
 
 from .database import Connection
+from .locks import CATALOG, try_lock
 from .signatures import Schema
 
 
@@ -38,10 +39,13 @@ create table if not exists catalog.workflows (
 
 REMOVE = "delete from catalog.workflows where application = %s and name <> all(%s)"
 
-UPSERT = """
+INSERT = """
 insert into catalog.workflows
     (application, name, queue, description, arguments, result, application_version)
 values (%s, %s, %s, %s, %s, %s, %s)
+"""
+
+REPLACE = f"""{INSERT}
 on conflict (application, name) do update set
     queue = excluded.queue,
     description = excluded.description,
@@ -50,12 +54,42 @@ on conflict (application, name) do update set
     application_version = excluded.application_version
 """
 
-LOCK = "select pg_try_advisory_xact_lock(hashtext('catalog.workflows'))"
+NAMES = "select name from catalog.workflows where application = %s"
 
 
-def publish(entries: Iterable[Entry], *, database_url: str, application: str, version: str) -> None:
-    """Make `entries` the catalog of `application`, in one transaction."""
-    rows = [
+def create(connection: Connection) -> None:
+    """Create the catalog if need be, in the transaction that `connection` is in."""
+    while not try_lock(connection, CATALOG):
+        time.sleep(0.05)
+    connection.execute(CREATE)
+
+
+def names(connection: Connection, application: str) -> set[str]:
+    """What is published of `application`."""
+    return {name for (name,) in connection.execute(NAMES, (application,))}
+
+
+def publish(
+    connection: Connection, entries: Iterable[Entry], *, application: str, version: str
+) -> None:
+    """Make `entries` the catalog of `application`, in the transaction that `connection` is in,
+    and that has locked the catalog."""
+    listed = list(entries)
+    connection.execute(REMOVE, (application, [entry.name for entry in listed]))
+    with connection.cursor() as cursor:
+        cursor.executemany(REPLACE, _rows(listed, application, version))
+
+
+def add(
+    connection: Connection, entries: Iterable[Entry], *, application: str, version: str
+) -> None:
+    """Add `entries` to the catalog of `application`, in the same way."""
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT, _rows(entries, application, version))
+
+
+def _rows(entries: Iterable[Entry], application: str, version: str) -> list[tuple[Any, ...]]:
+    return [
         (
             application,
             entry.name,
@@ -67,22 +101,3 @@ def publish(entries: Iterable[Entry], *, database_url: str, application: str, ve
         )
         for entry in entries
     ]
-    with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
-        _take_turns(connection)
-        cursor.execute(REMOVE, (application, [name for _, name, *_ in rows]))
-        cursor.executemany(UPSERT, rows)
-
-
-def create(connection: Connection) -> None:
-    """Create the catalog if need be, in the transaction that `connection` is in."""
-    _take_turns(connection)
-    connection.execute(CREATE)
-
-
-def _take_turns(connection: Connection) -> None:
-    """One worker after the other, also those that start together.
-
-    Waiting inside `pg_advisory_lock` would block another worker's migration for ever.
-    """
-    while connection.execute(LOCK).fetchone() != (True,):
-        time.sleep(0.05)

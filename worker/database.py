@@ -21,20 +21,23 @@ IDLE_TRANSACTION = 5.0
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-CONNECT_ARGS = {
+CONNECT_ARGS: dict[str, Any] = {
     # Seconds, and milliseconds: a connection that was cut shows it soon.
-    "connect_timeout": 3,
+    "connect_timeout": 2,
     "tcp_user_timeout": 5000,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,
+    "target_session_attrs": "read-write",  # In a failover, not the server that was.
 }
 
 
 def connect(url: str, application_name: str) -> Connection:
     """A connection of one's own; each statement is a transaction unless one is begun."""
-    arguments: dict[str, Any] = {**CONNECT_ARGS, "application_name": application_name}
-    return psycopg.connect(url, autocommit=True, **arguments)
+    arguments = CONNECT_ARGS | {"application_name": application_name}
+    connection = psycopg.connect(url, autocommit=True, **arguments)
+    _limit_transactions(connection)
+    return connection
 
 
 @contextmanager
@@ -72,7 +75,7 @@ class Pool:
             max_overflow=0,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={**CONNECT_ARGS, "application_name": application_name},
+            connect_args=CONNECT_ARGS | {"application_name": application_name},
         )
         listen(self.engine, "connect", self._prepare)
         listen(self.engine, "handle_error", retry_later)
@@ -85,8 +88,13 @@ class Pool:
 
     def _prepare(self, connection: Connection, _: object) -> None:
         self._connections.add(connection)
-        connection.execute(f"set idle_in_transaction_session_timeout = '{IDLE_TRANSACTION:g}s'")
+        _limit_transactions(connection)
         connection.commit()
+
+
+def _limit_transactions(connection: Connection) -> None:
+    """Have Postgres end the transactions, and free the locks, of a frozen worker."""
+    connection.execute(f"set idle_in_transaction_session_timeout = '{IDLE_TRANSACTION:g}s'")
 
 
 def retry_later(context: ExceptionContext) -> None:

@@ -3,6 +3,10 @@
 from inspect import cleandoc
 from typing import Any
 
+import psycopg
+from dbos import error as dbos_error
+from sqlalchemy.exc import SQLAlchemyError
+
 
 class WorkerError(Exception):
     """The worker, or one of its workflows, cannot go on."""
@@ -21,7 +25,7 @@ class DatabaseUnreachable(WorkerError):
 
 
 class DatabaseNotMigrated(WorkerError):
-    """{reason}: run python -m worker migrate, or let this role do it with MIGRATE=true"""
+    """{reason}: have the owner of the database run python -m worker migrate --worker-role ROLE"""
 
 
 class UnknownRole(WorkerError):
@@ -30,6 +34,23 @@ class UnknownRole(WorkerError):
 
 class LeaseHeld(WorkerError):
     """another worker is running with the EXECUTOR_ID {executor_id!r}; give this one another"""
+
+
+class RoleMayNot(WorkerError):
+    """the role of DBOS_SYSTEM_DATABASE_URL may not do it: {reason}
+    (python -m worker migrate --worker-role grants what a worker needs that has MIGRATE=false)"""
+
+
+class OtherApplication(WorkerError):
+    """the database belongs to the application {other!r}, and APP_NAME is {application!r}"""
+
+
+class CatalogBusy(WorkerError):
+    """other workers go on publishing their catalog; look for a frozen one"""
+
+
+class UnknownVersion(WorkerError):
+    """no worker of version {version!r} has ever run; known versions: {known}"""
 
 
 class PortInUse(WorkerError):
@@ -74,3 +95,15 @@ class InvalidArguments(WorkerError):
 
 class WorkflowExited(WorkerError):
     """{function} ended with {error}; a workflow returns or raises an Exception"""
+
+
+EXPECTED = (WorkerError, dbos_error.DBOSException, psycopg.Error, SQLAlchemyError)
+"""What ends a worker with a sentence instead of a traceback."""
+
+
+def sentence(error: BaseException) -> str:
+    """What an error has to say, without the statement that a database error comes with."""
+    reason = getattr(error, "orig", None) or error
+    if isinstance(reason, psycopg.Error):
+        return str(reason).partition("\n")[0]
+    return str(reason)

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
@@ -29,6 +29,8 @@ class Executor:
         """How often each queue was looked at; what it had claimed before has been started."""
         self.polled_at: dict[str, float] = {}
         """When each queue was last looked at, on the monotonic clock."""
+        self.turns = 0
+        """How often the event loop was free when `turn` had asked."""
         store_only_portable_json()
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
@@ -48,14 +50,34 @@ class Executor:
 
         system_database.dequeue_scopes = guarded  # type: ignore[method-assign]
 
+    def turn(self) -> None:
+        """Have the event loop count a turn, as soon as it gets to it."""
+        if loop := self._dbos._background_event_loop.target_loop():
+            loop.call_soon_threadsafe(self._count_turn)
+
+    def _count_turn(self) -> None:
+        self.turns += 1
+
+    def knows(self, workflow: str) -> bool:
+        """Whether there is a workflow of this name here."""
+        return workflow in self._dbos._registry.workflow_info_map
+
     @property
     def takes(self) -> bool:
         """Whether new workflows are taken from the queues."""
         return not self.closed and self._may_take()
 
-    def close(self) -> None:
-        """Take nothing new from now on."""
+    def close(self, queues: Iterable[str], *, seconds: float) -> None:
+        """Take nothing new from now on, and wait some seconds for claims under way to begin."""
         self.closed = True
+        before = {queue: self.polls[queue] for queue in queues}
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(self.polls[q] == n for q, n in before.items()):
+            time.sleep(0.02)
+
+    def delete(self, workflow_ids: list[str]) -> None:
+        """Delete workflows with all that belongs to them."""
+        self._dbos._sys_db.delete_workflows(workflow_ids)
 
     def running(self) -> set[str]:
         """The ids of the workflows that are being executed."""

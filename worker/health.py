@@ -1,5 +1,6 @@
 """`HEALTH_PORT`: `/healthz` for the platform, `/metrics` for Prometheus."""
 
+import math
 import socketserver
 import threading
 import time
@@ -16,18 +17,16 @@ from .lease import Lease
 from .metrics import Metrics
 from .queues import QUEUES
 
-POLLED = 10.0
-"""Seconds that may pass from one look at a queue to the next."""
+POLLED = 60.0
+"""Seconds that may pass from one look at a queue to the next, with a thousand to start between."""
 
 
 class Health:
     """Whether this worker does its work."""
 
-    def __init__(self, executor: Executor, lease: Lease, polling_interval: float) -> None:
+    def __init__(self, executor: Executor, lease: Lease) -> None:
         self._executor = executor
         self._lease = lease
-        self._polled = POLLED + 3 * polling_interval
-        self._started_at = time.monotonic()
 
     def problem(self) -> str | None:
         """Why it takes no new workflows; None if it does."""
@@ -36,8 +35,8 @@ class Health:
         if not self._lease.held:
             return "the lease is not held"
         for queue in QUEUES:
-            polled_at = self._executor.polled_at.get(queue.name, self._started_at)
-            if time.monotonic() - polled_at > self._polled:
+            polled_at = self._executor.polled_at.get(queue.name, -math.inf)
+            if time.monotonic() - polled_at > POLLED:
                 return f"{queue.name} is not polled"
         return None
 

@@ -1,8 +1,8 @@
 """The lease of a worker on its executor id: who holds it is alive, who does not is dead.
 
-A lease is a session-level advisory lock on the 64-bit hash of `lease_name`. Postgres ends the
-session, and with it the lease, of a process that crashed, froze or was cut off, so there is no
-table of heartbeats and there are no clocks to compare.
+A lease is a session-level advisory lock. Postgres ends the session, and with it the lease, of a
+process that crashed, froze or was cut off, so there is no table of heartbeats and there are no
+clocks to compare.
 """
 
 import logging
@@ -11,11 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import psycopg
 
 from .database import Connection, connect, within
-from .errors import LeaseHeld
+from .errors import LeaseHeld, sentence
+from .locks import lease_name, version_name
 from .settings import Settings
 
 HEARTBEAT = 1.0
@@ -27,18 +29,33 @@ LIFETIME = 6.0
 TRUST = 5.0
 """Seconds after the last sign of life that the worker itself counts on its lease."""
 
-GRACE = 3.0
+GRACE = 5.0
 """Seconds that all others have to take their leases (back) before anyone is declared dead."""
 
 PATIENCE = LIFETIME + 2.0
 """Seconds that an earlier session with the same executor id may take to end."""
 
+STATEMENT = 3.0
+"""Seconds that a statement may take, or wait for a lock."""
+
 DUTY = 10.0
 """Seconds that a duty may take."""
 
+LIMITS = """
+select pg_backend_pid(),
+    set_config('idle_session_timeout', %(lifetime)s, false),
+    set_config('statement_timeout', %(statement)s, false),
+    set_config('client_connection_check_interval', '1s', false)
+"""
+
+END_FORMER = """
+select pg_terminate_backend(pid)
+from pg_stat_activity
+where pid = %s and application_name = %s
+"""
+
 TAKE = """
-select set_config('idle_session_timeout', %s, false),
-    pg_try_advisory_lock(hashtextextended(%s, 0)),
+select pg_try_advisory_lock(hashtextextended(%s, 0)),
     pg_try_advisory_lock_shared(hashtextextended(%s, 0))
 """
 
@@ -47,48 +64,39 @@ Duty = Callable[[Connection], object]
 logger = logging.getLogger("worker")
 
 
-def lease_name(application: str, executor_id: str) -> str:
-    """What an executor locks for itself alone as long as it lives."""
-    return f"dbos-functions executor {application} {executor_id}"
-
-
-def version_name(application: str, version: str) -> str:
-    """What all executors of a version lock together as long as they live."""
-    return f"dbos-functions version {application} {version}"
-
-
 class Lease:
     """The lease of this process, on a connection of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.database_url
         self._executor_id = settings.executor_id
-        self._names = (
-            lease_name(settings.app_name, settings.executor_id),
-            version_name(settings.app_name, settings.app_version),
-        )
+        self._client = f"dbos-functions lease {settings.executor_id}"
+        self._name = lease_name(settings.app_name, settings.executor_id)
+        self._version = version_name(settings.app_name, settings.app_version)
         self._connection: Connection | None = None
+        self._backend: int | None = None
         self._taken_at = math.inf
         self._alive_at = -math.inf
 
     @property
     def held(self) -> bool:
         """Whether the lease is certain to be ours, also right after the process was frozen."""
-        return time.monotonic() - self._alive_at < TRUST
+        return _now() - self._alive_at < TRUST
 
     @property
     def settled(self) -> bool:
         """Whether it was held so long that whoever else lives has taken a lease, too."""
-        return self.held and time.monotonic() - self._taken_at >= GRACE
+        return self.held and _now() - self._taken_at >= GRACE
 
     def take(self) -> None:
         """Take the lease, and wait up to PATIENCE seconds for a session that is about to end.
 
-        Raises LeaseHeld when somebody else goes on to hold it, and psycopg.OperationalError.
+        Raises LeaseHeld when somebody else goes on to hold it, and psycopg.Error.
         """
-        end = time.monotonic() + PATIENCE
-        while not self._try_to_take():
-            if time.monotonic() > end:
+        end = _now() + PATIENCE
+        while missing := self._try_to_take():
+            # That of the version is held by whoever adopts its workflows, and is done soon.
+            if self._name in missing and _now() > end:
                 raise LeaseHeld(executor_id=self._executor_id)
             time.sleep(0.25)
 
@@ -108,26 +116,36 @@ class Lease:
         if self._connection:
             self._connection.close()
 
-    def _try_to_take(self) -> bool:
-        begun = time.monotonic()
-        self._connection = connect(self._url, f"dbos-functions lease {self._executor_id}")
+    def _try_to_take(self) -> list[str]:
+        """Take the locks, all or none; returns the names of those that somebody else holds."""
+        begun = _now()
+        self._connection = connect(self._url, self._client)
         with within(self._connection, TRUST):
-            row = self._connection.execute(TAKE, (f"{LIFETIME}s", *self._names)).fetchone()
-        if not row or not all(row):
+            taken = self._take(self._connection)
+        missing = [name for name, mine in taken.items() if not mine]
+        if missing:
             self.release()
-            return False
-        self._taken_at, self._alive_at = time.monotonic(), begun
-        return True
+        else:
+            self._taken_at, self._alive_at = _now(), begun
+        return missing
+
+    def _take(self, connection: Connection) -> dict[str, bool]:
+        limits = {"lifetime": f"{LIFETIME}s", "statement": f"{STATEMENT}s"}
+        former, (self._backend, *_) = self._backend, _row(connection, LIMITS, limits)
+        if former:  # A session of ours that was cut off and does not know it yet.
+            connection.execute(END_FORMER, (former, self._client))
+        names = (self._name, self._version)
+        return dict(zip(names, _row(connection, TAKE, names), strict=True))
 
     def _keep(self, duties: list[Duty], on_silence: Callable[[], object]) -> None:
         try:
             while True:
                 try:
                     self._beat(duties)
-                except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                except psycopg.Error as error:
                     silent = not self.held
                     self.release()
-                    reason = str(error).partition("\n")[0]
+                    reason = sentence(error)
                     logger.warning("the lease is lost, no new work until it is back: %s", reason)
                     self._take_back()
                     if silent:
@@ -138,23 +156,42 @@ class Lease:
 
     def _beat(self, duties: list[Duty]) -> None:
         assert self._connection
-        begun = time.monotonic()
+        begun = _now()
         with within(self._connection, TRUST):
             self._connection.execute("select 1")
         self._alive_at = begun
         for duty in duties:
             if self.settled:
-                with within(self._connection, DUTY), self._connection.transaction():
-                    duty(self._connection)
+                self._do(duty, self._connection)
         for _ in self._connection.notifies(timeout=HEARTBEAT):
             pass  # There are none: this waits, but not when Postgres ends the session.
+
+    def _do(self, duty: Duty, connection: Connection) -> None:
+        try:
+            with within(connection, DUTY), connection.transaction():
+                duty(connection)
+        except psycopg.Error as error:
+            if connection.closed:
+                raise
+            logger.warning("%s is put off: %s", duty, error)
 
     def _take_back(self) -> None:
         while True:
             try:
                 self.take()
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except psycopg.Error:
                 time.sleep(0.25)
             else:
                 logger.info("the lease is back")
                 return
+
+
+def _now() -> float:
+    """Seconds on a clock that goes on while the machine is suspended, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _row(connection: Connection, statement: str, parameters: Any) -> tuple[Any, ...]:
+    row = connection.execute(statement, parameters).fetchone()
+    assert row
+    return row

@@ -7,6 +7,9 @@ from dbos import DBOS
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+PAUSE = 10.0
+"""Seconds that DBOS does not repeat itself."""
+
 DBOS_ATTRIBUTES = (
     "applicationID",
     "applicationVersion",
@@ -20,6 +23,7 @@ def configure_logging() -> None:
     """One format for every logger; without a handler of its own DBOS would add another."""
     handler = logging.StreamHandler()
     handler.setFormatter(_formatter(terminal=sys.stderr.isatty()))
+    handler.addFilter(Calm())
     handler.addFilter(_tell_workflow)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)
@@ -37,6 +41,25 @@ def _formatter(*, terminal: bool) -> logging.Formatter:
         reserved_attrs=[*RESERVED_ATTRS, *DBOS_ATTRIBUTES],
         timestamp="time",
     )
+
+
+class Calm(logging.Filter):
+    """Lets DBOS say the same thing again only after PAUSE seconds; what a workflow has to say is
+    never left out. It warns many times a second while Postgres is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        if record.name != "dbos" or record.levelno > logging.WARNING or DBOS.workflow_id:
+            return True
+        place = (record.pathname, record.lineno)
+        new = record.created - self._said_at.get(place, 0.0) >= PAUSE
+        if new:
+            self._said_at[place] = record.created
+        return new
 
 
 def _tell_workflow(record: logging.LogRecord) -> bool:

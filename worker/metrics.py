@@ -120,17 +120,16 @@ class Metrics:
             "application": self._settings.app_name,
             "since": max(self._begun, self._counted_until - OVERLAP),
         }
-        counted = set()
-        for key, name, status, seconds in connection.execute(tables.FINISHED, parameters):
-            counted.add(key)
+        finished = connection.execute(tables.FINISHED, parameters).fetchall()
+        steps = connection.execute(tables.STEPS, parameters).fetchall()
+        for key, name, status, seconds in finished:
             if key not in self._counted:
                 self._finished.labels(name, status).inc()
                 self._workflow_durations.labels(name).observe(float(seconds or 0))
-        for key, name, seconds in connection.execute(tables.STEPS, parameters):
-            counted.add(key)
+        for key, name, seconds in steps:
             if key not in self._counted:
                 self._step_durations.labels(name).observe(float(seconds))
-        self._counted, self._counted_until = counted, now
+        self._counted, self._counted_until = {key for key, *_ in (*finished, *steps)}, now
 
 
 def _now(connection: Connection) -> int:

@@ -3,10 +3,11 @@
 import psycopg
 from dbos import DBOS
 from psycopg.sql import SQL, Identifier
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import catalog
 from .database import Connection, connected
-from .errors import DatabaseNotMigrated, UnknownRole
+from .errors import DatabaseNotMigrated, RoleMayNot, UnknownRole, sentence
 
 WORKER = SQL("""
     grant usage on schema catalog to {role};
@@ -23,22 +24,39 @@ FUNCTIONS = SQL("""
 """)
 """To launch, and to read the status: no DDL, no deleting, no reading of arguments or steps."""
 
+NEEDED = """
+select has_table_privilege('dbos.workflow_status', 'update')
+    and has_table_privilege('dbos.operation_outputs', 'insert')
+    and has_table_privilege('catalog.workflows', 'insert')
+"""
+
 
 def migrate(
     database_url: str, *, worker_role: str | None = None, functions_role: str | None = None
 ) -> None:
     """Create or upgrade the schemas `dbos` and `catalog`, and grant the roles what they need.
 
-    It can be repeated, and several may do it at once. Raises UnknownRole, psycopg.Error.
+    It can be repeated, and several may do it at once. Raises UnknownRole, RoleMayNot,
+    psycopg.Error, sqlalchemy.exc.SQLAlchemyError.
     """
-    DBOS.migrate(database_url)
-    with connected(database_url, "dbos-functions migrate") as connection:
-        with connection.transaction():
-            catalog.create(connection)
-        for role in filter(None, (worker_role, functions_role)):
-            _check_role(connection, role)
+    try:
+        _migrate(database_url, worker_role, functions_role)
+    except (psycopg.Error, SQLAlchemyError) as error:
+        if isinstance(getattr(error, "orig", error), psycopg.errors.InsufficientPrivilege):
+            raise RoleMayNot(reason=sentence(error)) from error
+        raise
+
+
+def _migrate(database_url: str, worker_role: str | None, functions_role: str | None) -> None:
+    roles = [role for role in (worker_role, functions_role) if role]
+    if roles:
+        with connected(database_url, "dbos-functions migrate") as connection:
+            for role in roles:
+                _check_role(connection, role)
+    DBOS.migrate(database_url, application_role=worker_role)
+    with connected(database_url, "dbos-functions migrate") as connection, connection.transaction():
+        catalog.create(connection)
         if worker_role:
-            DBOS.migrate(database_url, application_role=worker_role)
             connection.execute(WORKER.format(role=Identifier(worker_role)))
         if functions_role:
             connection.execute(FUNCTIONS.format(role=Identifier(functions_role)))
@@ -48,9 +66,11 @@ def check_migrated(database_url: str) -> None:
     """Raise DatabaseNotMigrated if the database lacks what a worker needs, or does not let it."""
     with connected(database_url, "dbos-functions migrate") as connection:
         try:
-            connection.execute("select from dbos.workflow_status, catalog.workflows limit 0")
+            row = connection.execute(NEEDED).fetchone()
         except psycopg.ProgrammingError as error:
-            raise DatabaseNotMigrated(reason=str(error).splitlines()[0]) from error
+            raise DatabaseNotMigrated(reason=sentence(error)) from error
+    if row != (True,):
+        raise DatabaseNotMigrated(reason="this role lacks privileges")
 
 
 def _check_role(connection: Connection, role: str) -> None:

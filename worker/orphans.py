@@ -2,16 +2,36 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from psycopg.sql import Composed
 
 from . import tables
 from .database import Connection
 from .executor import Executor
 from .settings import Settings
-from .takeover import reenqueue
+from .takeover import NEVER, release
 
 SUSPICION = 3.0
 """Seconds that a workflow may be claimed and not running, as while it is about to start."""
+
+UNKNOWN = 3600.0
+"""Seconds that a worker leaves a name that it does not know to others, newer ones perhaps."""
+
+ORPHANS = tables.RELEASE.format(
+    which=tables.CLAIMED,
+    attempts=tables.SINCE_LAST_STEP,
+    delay=tables.APART,
+    version=tables.SAME_VERSION,
+)
+
+STRANGERS = tables.RELEASE.format(
+    which=tables.CLAIMED,
+    attempts=tables.FORGIVEN,
+    delay=tables.LATER,
+    version=tables.ANY_VERSION,
+)
 
 logger = logging.getLogger("worker")
 
@@ -22,58 +42,78 @@ class Claim(NamedTuple):
     workflow_id: str
     owner: str
     queue: str
+    name: str
 
 
 class Sighting(NamedTuple):
-    """When a claim was first seen not to be running, and the polls of its queue at that time."""
+    """When a claim was first seen not to be running, and how far the executor was then."""
 
     at: float
     polls: int
+    turns: int
 
 
 class Orphans:
-    """Re-enqueues workflows that this executor has claimed but does not execute.
+    """Puts back what this executor has claimed but does not execute.
 
-    A database error may end the thread of a workflow, or the claim of one that never started.
+    A database error may end the thread of a workflow, or the claim of one that never started;
+    and DBOS claims workflows before it looks whether it knows them.
     """
 
     def __init__(self, settings: Settings, executor: Executor) -> None:
         self._executor = executor
-        self._most = settings.max_takeovers
-        self._parameters = {
-            "executor": settings.executor_id,
-            "application": settings.app_name,
-        }
+        self._settings = settings
         self._suspects: dict[Claim, Sighting] = {}
+        self._strangers: dict[str, float] = {}
 
     def __call__(self, connection: Connection) -> None:
         """Do it with those that were suspected long enough, and look for new suspects."""
-        claims = [Claim(*row) for row in connection.execute(tables.CLAIMS, self._parameters)]
+        parameters = {
+            "executor": self._settings.executor_id,
+            "application": self._settings.app_name,
+        }
+        claims = [Claim(*row) for row in connection.execute(tables.CLAIMS, parameters)]
+        knows = self._executor.knows
+        self._put_back_orphans(connection, [each for each in claims if knows(each.name)])
+        self._put_back_strangers(connection, [each for each in claims if not knows(each.name)])
+
+    def _put_back_orphans(self, connection: Connection, claims: Iterable[Claim]) -> None:
         running = self._executor.running()
+        self._executor.turn()
         self._suspects = {
             claim: self._suspects.get(claim) or self._sighting(claim)
             for claim in claims
             if claim.workflow_id not in running
         }
         orphans = [claim for claim, first in self._suspects.items() if self._proven(claim, first)]
-        if orphans:
-            moved = reenqueue(
-                connection,
-                tables.OF_CLAIMS,
-                {
-                    "executor": self._parameters["executor"],
-                    "workflows": [orphan.workflow_id for orphan in orphans],
-                    "owners": [orphan.owner for orphan in orphans],
-                    "most": self._most,
-                    "forgiven": 0,
-                },
-            )
+        if moved := self._release(connection, ORPHANS, orphans, self._settings.max_takeovers):
             logger.warning("workflows that had stopped without an end, enqueued again: %d", moved)
 
+    def _put_back_strangers(self, connection: Connection, claims: Iterable[Claim]) -> None:
+        now = time.monotonic()
+        strangers = {c: self._strangers.setdefault(c.workflow_id, now) for c in claims}
+        hopeless = [claim for claim, first in strangers.items() if now - first >= UNKNOWN]
+        self._release(connection, STRANGERS, hopeless, -1)
+        self._release(connection, STRANGERS, list(strangers.keys() - hopeless), NEVER)
+
+    def _release(
+        self, connection: Connection, statement: Composed, claims: list[Claim], most: int
+    ) -> int:
+        parameters = {
+            "executors": [self._settings.executor_id],
+            "application": self._settings.app_name,
+            "workflows": [claim.workflow_id for claim in claims],
+            "owners": [claim.owner for claim in claims],
+            "most": most,
+        }
+        return release(connection, statement, parameters) if claims else 0
+
     def _sighting(self, claim: Claim) -> Sighting:
-        return Sighting(time.monotonic(), self._executor.polls[claim.queue])
+        return Sighting(time.monotonic(), self._executor.polls[claim.queue], self._executor.turns)
 
     def _proven(self, claim: Claim, first: Sighting) -> bool:
-        """A queue that was polled twice since has started all that it had claimed before."""
+        """A queue that was polled twice since has started all that it had claimed before, and an
+        event loop that has turned twice since has begun with it."""
         polled = not claim.queue or self._executor.polls[claim.queue] >= first.polls + 2
-        return polled and time.monotonic() - first.at >= SUSPICION
+        turned = self._executor.turns >= first.turns + 2
+        return polled and turned and time.monotonic() - first.at >= SUSPICION

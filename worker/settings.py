@@ -37,6 +37,8 @@ class Settings:
     retention_days: float | None
     health_port: int | None
     otlp_endpoint: str | None
+    lead_after: float
+    """How long no newer version may have had a worker before this one gets new workflows."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -44,7 +46,7 @@ class Settings:
         return cls(
             database_url=_database_url(environ),
             app_name=_app_name(environ),
-            app_version=environ.get("APP_VERSION") or "1",
+            app_version=_app_version(environ),
             executor_id=_executor_id(environ),
             polling_interval=_seconds(environ, "POLLING_INTERVAL", default=0.1, minimum=0.001),
             drain_timeout=_seconds(environ, "DRAIN_TIMEOUT", default=25.0, minimum=0.0),
@@ -52,7 +54,8 @@ class Settings:
             migrate=_flag(environ, "MIGRATE", default=True),
             retention_days=_days(environ, "RETENTION_DAYS"),
             health_port=_whole(environ, "HEALTH_PORT", minimum=1, maximum=65535),
-            otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+            otlp_endpoint=_otlp_endpoint(environ),
+            lead_after=_seconds(environ, "LEAD_AFTER", default=60.0, minimum=0.0),
         )
 
 
@@ -79,6 +82,24 @@ def _app_name(environ: Mapping[str, str]) -> str:
             problem="must be 3 to 256 lowercase letters, digits, dashes and underscores",
         )
     return name
+
+
+def _app_version(environ: Mapping[str, str]) -> str:
+    version = environ.get("APP_VERSION") or "1"
+    if not re.fullmatch("[!-~]{1,100}", version):
+        raise BadSetting(
+            variable="APP_VERSION", problem="must be 1 to 100 characters of ASCII without spaces"
+        )
+    return version
+
+
+def _otlp_endpoint(environ: Mapping[str, str]) -> str | None:
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+    if endpoint and not re.match("https?://[^/]", endpoint):
+        raise BadSetting(
+            variable="OTEL_EXPORTER_OTLP_ENDPOINT", problem="must be a URL like http://host:4318"
+        )
+    return endpoint
 
 
 def _executor_id(environ: Mapping[str, str]) -> str:

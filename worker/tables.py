@@ -5,74 +5,140 @@ The clock is always that of Postgres, in milliseconds as in the tables.
 
 from psycopg.sql import SQL
 
-DEAD = SQL("""
+DEAD = """
 with executors as materialized (
     select distinct executor_id
     from dbos.workflow_status
     where status = 'PENDING' and executor_id <> %(executor)s
-        and application_name = %(application)s
+        and coalesce(application_name, %(application)s) = %(application)s
 )
 select executor_id
 from executors
 where pg_try_advisory_xact_lock(hashtextextended(%(prefix)s || executor_id, 0))
-""")
+"""
 """The executors that have something to execute but no lease; for this transaction it is ours."""
 
-REENQUEUE = SQL("""
-with lost as (
-    select workflow_uuid, recovery_attempts > %(most)s as exhausted
+RELEASE = SQL("""
+with latest as (
+    select executor_id, max(started_at_epoch_ms) as started_at
     from dbos.workflow_status
-    where status = 'PENDING' and {which}
-    for no key update skip locked
+    where status = 'PENDING' and executor_id = any(%(executors)s)
+    group by executor_id
+),
+lost as (
+    select s.workflow_uuid, {attempts} as attempts, {version} as version,
+        s.started_at_epoch_ms < latest.started_at - 1000 as early
+    from dbos.workflow_status s
+    join latest using (executor_id)
+    where s.status = 'PENDING'
+        and coalesce(s.application_name, %(application)s) = %(application)s and {which}
+    for no key update of s skip locked
+),
+released as (
+    select *, attempts > %(most)s as given_up, {delay} as delay from lost
 )
-update dbos.workflow_status as w set
-    status = case when exhausted then 'MAX_RECOVERY_ATTEMPTS_EXCEEDED' else 'ENQUEUED' end,
+update dbos.workflow_status w set
+    status = case
+        when given_up then 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'
+        when delay > 0 then 'DELAYED'
+        else 'ENQUEUED'
+    end,
     owner_xid = null,
     started_at_epoch_ms = null,
-    queue_name = case when not exhausted then coalesce(queue_name, '_dbos_internal_queue') end,
-    deduplication_id = case when not exhausted then deduplication_id end,
-    recovery_attempts = w.recovery_attempts - %(forgiven)s,
-    completed_at = case when exhausted then (extract(epoch from now()) * 1000)::bigint end,
+    application_name = %(application)s,
+    application_version = version,
+    recovery_attempts = attempts,
+    queue_name = case when not given_up then coalesce(w.queue_name, '_dbos_internal_queue') end,
+    deduplication_id = case when not given_up then w.deduplication_id end,
+    delay_until_epoch_ms = case
+        when not given_up and delay > 0 then (extract(epoch from now()) * 1000)::bigint + delay
+        else w.delay_until_epoch_ms
+    end,
+    completed_at = case when given_up then (extract(epoch from now()) * 1000)::bigint end,
     updated_at = (extract(epoch from now()) * 1000)::bigint
-from lost
-where w.workflow_uuid = lost.workflow_uuid
-returning w.workflow_uuid, w.name, w.status
+from released
+where w.workflow_uuid = released.workflow_uuid
+returning w.workflow_uuid, w.name, given_up
 """)
 """What DBOS does to recover a workflow, or to give it up, for many at once.
 
-Each keeps its version, and waits for a worker of that. A row that somebody has locked, as a
-frozen worker may have, is left for the next time.
+`early` are those that an executor had begun before the last ones. A row that somebody has locked,
+as a frozen worker may have, is left for the next time.
 """
 
-OF_EXECUTORS = SQL("executor_id = any(%(executors)s) and application_name = %(application)s")
+ALL = SQL("true")
 
-OF_CLAIMS = SQL("""
-    executor_id = %(executor)s and (workflow_uuid, coalesce(owner_xid, '')) in (
+CLAIMED = SQL("""
+    (s.workflow_uuid, coalesce(s.owner_xid, '')) in (
         select * from unnest(%(workflows)s::text[], %(owners)s::text[])
     )
 """)
 
+SAME_VERSION = SQL("s.application_version")
+
+ANY_VERSION = SQL("null::text")
+
+SINCE_LAST_STEP = SQL("""
+    case when exists (
+        select from dbos.operation_outputs o
+        where o.workflow_uuid = s.workflow_uuid and o.retention_timestamp >= s.started_at_epoch_ms
+    ) then 1 else s.recovery_attempts end
+""")
+"""The attempts to execute a workflow, from the first if it has got no further since."""
+
+FORGIVEN = SQL("s.recovery_attempts - 1")
+
+AT_ONCE = SQL("0::bigint")
+
+APART = SQL("""
+    (case
+        when attempts < 2 then 0
+        else 2000 * random() + case when early then 5000 else 0 end
+    end)::bigint
+""")
+"""The second time on, one after the other, and first what was begun last.
+
+So a workflow that kills its worker does it alone, and is not taken for those that ran beside it.
+"""
+
+LATER = SQL("5000::bigint")
+
 CLAIMS = """
-select workflow_uuid, coalesce(owner_xid, ''), coalesce(queue_name, '')
+select workflow_uuid, coalesce(owner_xid, ''), coalesce(queue_name, ''), name
 from dbos.workflow_status
-where status = 'PENDING' and executor_id = %(executor)s and application_name = %(application)s
+where status = 'PENDING' and executor_id = %(executor)s
+    and coalesce(application_name, %(application)s) = %(application)s
 """
 """What this executor executes, as far as Postgres knows."""
+
+OTHER_APPLICATION = """
+select application_name
+from dbos.queues
+where name = any(%(queues)s) and application_name <> %(application)s
+limit 1
+"""
+
+VERSIONS = """
+select version_name
+from dbos.application_versions
+where coalesce(application_name, %(application)s) = %(application)s
+"""
 
 NEWER_VERSIONS = """
 select version_name
 from dbos.application_versions
-where application_name = %(application)s and created_at > (
+where coalesce(application_name, %(application)s) = %(application)s and created_at > (
     select created_at
     from dbos.application_versions
-    where application_name = %(application)s and version_name = %(version)s
+    where coalesce(application_name, %(application)s) = %(application)s
+        and version_name = %(version)s
 )
 """
 
 IS_LATEST_VERSION = """
 select version_name = %(version)s
 from dbos.application_versions
-where application_name = %(application)s
+where coalesce(application_name, %(application)s) = %(application)s
 order by version_timestamp desc
 limit 1
 """

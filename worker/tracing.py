@@ -1,7 +1,7 @@
 """OpenTelemetry: DBOS makes a span of every workflow and step; here they are exported."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 
 from opentelemetry import trace
 from opentelemetry._logs import NoOpLoggerProvider, set_logger_provider
@@ -12,22 +12,29 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .settings import Settings
 
-FLUSH = 2000
-"""Milliseconds that the last spans have to leave."""
+FLUSH = 1.0
+"""Seconds that the last spans have to leave."""
 
 
-@contextmanager
-def traces(settings: Settings) -> Iterator[None]:
-    """Export spans as the OTEL_EXPORTER_OTLP_* variables say, if there is an endpoint."""
+def export_traces(settings: Settings) -> Callable[[], None]:
+    """Export spans as the OTEL_ variables say, if there is an endpoint.
+
+    Returns what sends the last of them, for at most FLUSH seconds.
+    """
     if not settings.otlp_endpoint:
-        yield
-        return
-    resource = Resource.create({SERVICE_NAME: settings.app_name})
+        return lambda: None
+    resource = Resource.create()
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: settings.app_name}))
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     set_logger_provider(NoOpLoggerProvider())  # DBOS would warn that there is none.
-    try:
-        yield
-    finally:
-        provider.force_flush(FLUSH)
+
+    def flush() -> None:
+        # The SDK does not heed the time that it is given.
+        last = threading.Thread(target=provider.force_flush, daemon=True)
+        last.start()
+        last.join(FLUSH)
+
+    return flush

@@ -1,14 +1,21 @@
 """Which version of the application leads: it gets new workflows and publishes the catalog."""
 
 import logging
+import math
+import threading
+import time
 
-from . import catalog, tables
+import psycopg
+
+from . import catalog, queues, tables
 from .catalog import Entry
 from .database import Connection, connected
-from .lease import version_name
+from .errors import CatalogBusy, OtherApplication
+from .locks import CATALOG, try_lock, version_name
 from .settings import Settings
 
-IS_DEAD = "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+BUSY = 20.0
+"""Seconds that other workers may take to publish."""
 
 logger = logging.getLogger("worker")
 
@@ -21,43 +28,87 @@ class Leadership:
     """
 
     def __init__(self, settings: Settings, entries: list[Entry]) -> None:
-        self._url = settings.database_url
+        self._settings = settings
         self._entries = entries
-        self._application = settings.app_name
-        self._parameters = {"application": settings.app_name, "version": settings.app_version}
+        self._alone_since = math.inf
+        self._parameters = {
+            "application": settings.app_name,
+            "version": settings.app_version,
+            "queues": [queue.name for queue in queues.QUEUES],
+        }
 
     def __call__(self, connection: Connection) -> None:
-        """Take the lead, in the transaction that `connection` is in, if nobody newer lives."""
-        if self._leads(connection) or self._newer_live(connection):
-            return
-        connection.execute(tables.MAKE_LATEST_VERSION, self._parameters)
-        logger.info("version %s leads now", self._parameters["version"])
-        self._publish()
+        """Take the lead, in the transaction that `connection` is in, if nobody newer lives; if
+        this version has it, see to it that all its workflows are published."""
+        if self._leads(connection):
+            self._complete(connection)
+        elif self._alone_for(connection) >= self._settings.lead_after:
+            self._take_the_lead(connection)
+
+    def check(self) -> None:
+        """Raise OtherApplication if the database belongs to one, before anything is written."""
+        with connected(self._settings.database_url, "dbos-functions worker") as connection:
+            row = connection.execute(tables.OTHER_APPLICATION, self._parameters).fetchone()
+        if row:
+            raise OtherApplication(other=row[0], application=self._settings.app_name)
 
     def start(self) -> None:
-        """Publish the catalog if this version leads, as one does that has never run before."""
-        with connected(self._url, "dbos-functions catalog") as connection:
-            leads = self._leads(connection)
-        if leads:
-            self._publish()
+        """Publish the catalog if this version leads, as one does that has never run before.
 
-    def _publish(self) -> None:
-        catalog.publish(
-            self._entries,
-            database_url=self._url,
-            application=self._application,
-            version=self._parameters["version"],
-        )
+        Raises CatalogBusy, psycopg.Error.
+        """
+        end = time.monotonic() + BUSY
+        while not self._published_if_leading():
+            if time.monotonic() > end:
+                raise CatalogBusy
+            time.sleep(0.05)
+
+    def _published_if_leading(self) -> bool:
+        with (
+            connected(self._settings.database_url, "dbos-functions catalog") as connection,
+            connection.transaction(),
+        ):
+            return not self._leads(connection) or self._publish(connection)
+
+    def _publish(self, connection: Connection) -> bool:
+        if not try_lock(connection, CATALOG):
+            return False
+        application, version = self._settings.app_name, self._settings.app_version
+        catalog.publish(connection, self._entries, application=application, version=version)
+        return True
+
+    def _complete(self, connection: Connection) -> None:
+        """Add what a worker of the same version, but with older code, has removed."""
+        application, version = self._settings.app_name, self._settings.app_version
+        published = catalog.names(connection, application)
+        missing = [entry for entry in self._entries if entry.name not in published]
+        if missing and try_lock(connection, CATALOG):
+            catalog.add(connection, missing, application=application, version=version)
+
+    def _take_the_lead(self, connection: Connection) -> None:
+        if not connection.execute(tables.MAKE_LATEST_VERSION, self._parameters).rowcount:
+            return  # DBOS has not registered this version yet.
+        if not self._publish(connection):
+            raise psycopg.errors.LockNotAvailable("another worker is publishing its catalog")
+        logger.info("version %s leads now", self._settings.app_version)
+        threading.Thread(
+            target=queues.register, args=[self._settings.polling_interval], daemon=True
+        ).start()
 
     def _leads(self, connection: Connection) -> bool:
-        return connection.execute(tables.IS_LATEST_VERSION, self._parameters).fetchone() == (True,)
+        row = connection.execute(tables.IS_LATEST_VERSION, self._parameters).fetchone()
+        return row == (True,)
 
-    def _newer_live(self, connection: Connection) -> bool:
+    def _alone_for(self, connection: Connection) -> float:
+        """For how many seconds no worker of a newer version has been alive."""
         newer = connection.execute(tables.NEWER_VERSIONS, self._parameters).fetchall()
-        return any(not is_dead(connection, self._application, version) for (version,) in newer)
+        if all(is_dead(connection, self._settings.app_name, version) for (version,) in newer):
+            self._alone_since = min(self._alone_since, time.monotonic())
+        else:
+            self._alone_since = math.inf
+        return time.monotonic() - self._alone_since
 
 
 def is_dead(connection: Connection, application: str, version: str) -> bool:
     """Whether no worker of `version` lives, until the end of the transaction."""
-    name = version_name(application, version)
-    return connection.execute(IS_DEAD, (name,)).fetchone() == (True,)
+    return try_lock(connection, version_name(application, version))

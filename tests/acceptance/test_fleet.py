@@ -152,30 +152,47 @@ def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
 
 
 def test_a_workflow_that_kills_its_workers_is_given_up(workers: Fleet) -> None:
-    """After MAX_TAKEOVERS; whatever ran beside it goes on, and the last worker lives."""
-    three = workers.start_many(3, MAX_TAKEOVERS="1")
+    """After MAX_TAKEOVERS; what has been waiting beside it all the time is not."""
+    started = workers.start_many(2, MAX_TAKEOVERS="3")
+    waiting = [workers.enqueue("waits") for _ in range(8)]
+    wait_until(lambda: all(workers.status(each) == "PENDING" for each in waiting))
     poison = workers.enqueue("poison", path=str(workers.path))
-    workers.launch(count=3, steps=2, seconds=0.1)
 
-    wait_until(lambda: workers.status(poison) == "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+    while workers.status(poison) != "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        if len(alive := [each for each in started if each.popen.poll() is None]) < 2:
+            started = [*alive, workers.start(MAX_TAKEOVERS="3")]
+    for each in waiting:
+        workers.send(each, "go")
     workers.wait_until_finished()
 
-    deaths = [each.popen.poll() for each in three]
-    assert sorted(deaths, key=str) == [-signal.SIGKILL, -signal.SIGKILL, None]
-    workers.check()
+    assert len(workers.lines()) == 1 + 3
+    assert [workers.status(each) for each in waiting] == ["SUCCESS"] * 8
 
 
 def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None:
-    """By its own worker, which lives on; a name that nobody knows is given up."""
-    worker = workers.start(MAX_TAKEOVERS="1")
+    """By its own worker, which lives on."""
+    worker = workers.start()
     faints = workers.enqueue("faints", path=str(workers.project / "fainted"))
-    unknown = workers.enqueue("nobody_knows_it")
 
     workers.wait_until_finished()
 
     assert workers.status(faints) == "SUCCESS"
-    assert workers.status(unknown) == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
     assert worker.said("had stopped without an end")
+
+
+def test_a_new_workflow_waits_for_a_worker_that_knows_it(workers: Fleet) -> None:
+    """Workers of the same version that do not know it yet claim it, and leave it to others."""
+    workers.start()
+    added = workers.project / "worker" / "workflows" / "added.py"
+    added.write_text("from worker import workflow\n\n\n@workflow()\ndef added() -> None: ...\n")
+    enqueued = [workers.enqueue("added") for _ in range(5)]
+    attempts = "select max(recovery_attempts) from dbos.workflow_status where status = 'DELAYED'"
+    wait_until(lambda: workers.query(attempts) == [(0,)])
+
+    workers.start()
+    workers.wait_until_finished()
+
+    assert [workers.status(each) for each in enqueued] == ["SUCCESS"] * 5
 
 
 def test_an_executor_id_is_used_once_at_a_time(workers: Fleet) -> None:
@@ -199,6 +216,7 @@ def test_a_new_version_leaves_the_old_ones_workflows_alone(workers: Fleet) -> No
     old = loaded(workers, steps=25, APP_VERSION="1", DRAIN_TIMEOUT="0")
     new = workers.start(APP_VERSION="2")
     alive = adopt(workers)
+    unknown = adopt(workers, version="0")
     code = old.stop(signal.SIGTERM)
     before = set(workers.launched)
     workers.launch(count=3, steps=2, seconds=0)
@@ -216,8 +234,9 @@ def test_a_new_version_leaves_the_old_ones_workflows_alone(workers: Fleet) -> No
     assert waiting == still_waiting == ["ENQUEUED"] * 12
     assert dry_run[0] == done[0] == 0
     assert all(f"{each} ledger ENQUEUED\n" in dry_run[1] for each in before)
-    assert dry_run[1].endswith("workflows of version 1 that --yes would move: 12\n")
-    assert done[1].endswith("workflows of version 1 moved: 12\n")
+    assert dry_run[1].endswith("of version 1 that --yes would move to version 2: 12\n")
+    assert done[1].endswith("workflows of version 1 moved to version 2: 12\n")
+    assert unknown == (1, "worker: no worker of version '0' has ever run; known versions: 1, 2\n")
     assert 1 <= workers.check() <= 12
     assert workers.runs(new, 3 * 2 + 12)
 
@@ -227,7 +246,7 @@ def test_an_old_version_leads_again_when_the_new_one_is_gone(workers: Fleet) -> 
     new = workers.start(APP_VERSION="1"), workers.start(APP_VERSION="2")
     for each in new:
         each.stop(signal.SIGTERM)
-    old = workers.start(APP_VERSION="1")
+    old = workers.start(APP_VERSION="1", LEAD_AFTER="0.5")
 
     workers.launch(count=1, steps=1, seconds=0)
     workers.wait_until_finished()
@@ -237,7 +256,7 @@ def test_an_old_version_leads_again_when_the_new_one_is_gone(workers: Fleet) -> 
     workers.check()
 
 
-def adopt(workers: Fleet, *options: str) -> tuple[int, str]:
-    """`python -m worker adopt 1` for version 2: its exit code and what it says."""
-    process = workers.begin("adopt", "1", *options, APP_VERSION="2")
+def adopt(workers: Fleet, *options: str, version: str = "1") -> tuple[int, str]:
+    """`python -m worker adopt` for version 2: its exit code and what it says."""
+    process = workers.begin("adopt", version, *options, APP_VERSION="2")
     return process.popen.wait(DEADLINE), process.said()

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.calls import finished, launched
 from tests.fleet import Fleet, fleet, freeze, thaw
 from tests.processes import ALL, DEADLINE, free_port, python, run, serve, wait_until, worker
-from worker.lease import lease_name
+from worker.locks import lease_name
 
 
 @pytest.fixture

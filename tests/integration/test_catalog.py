@@ -132,7 +132,8 @@ def entries(*names: str) -> list[Entry]:
 def test_publishing_replaces_what_the_application_had(database: str) -> None:
     """And leaves that of others alone."""
     for application, listed in [("a", ("x", "y")), ("b", ("x",)), ("a", ("y", "z"))]:
-        publish(entries(*listed), database_url=database, application=application, version="1")
+        with psycopg.connect(database) as connection:
+            publish(connection, entries(*listed), application=application, version="1")
 
     assert names(database, "a") == ["y", "z"]
     assert names(database, "b") == ["x"]
@@ -144,7 +145,7 @@ def test_workers_that_start_together_publish_safely(empty_database: str) -> None
     def start() -> None:
         with psycopg.connect(empty_database) as connection:
             create(connection)
-        publish(entries("x", "y"), database_url=empty_database, application="a", version="1")
+            publish(connection, entries("x", "y"), application="a", version="1")
 
     with ThreadPoolExecutor(8) as workers:
         started = [workers.submit(start) for _ in range(8)]

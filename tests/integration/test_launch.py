@@ -165,7 +165,8 @@ def test_a_workflow_published_just_now_can_be_launched(
     assert functions.post("/launch/greeting").status_code == 202
     schema = {"type": "object", "properties": {"new": {}}, "required": ["new"]}
     entries = [Entry(name, "task_queue", "", schema, {}) for name in ("greeting", "added")]
-    published.publish(entries, database_url=database, application="dbos-functions", version="2")
+    with psycopg.connect(database) as connection:
+        published.publish(connection, entries, application="dbos-functions", version="2")
 
     wait_until(lambda: functions.post("/launch/added", json={"new": 1}).status_code == 202)
     changed = functions.post("/launch/greeting", json={"new": 1})

@@ -1,16 +1,21 @@
 """Who is alive, who is dead, and what becomes of the workflows of the dead."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
 
-from worker import lease
+import worker.database as database_module
+from worker import lease, orphans
+from worker.database import Connection
 from worker.errors import LeaseHeld
+from worker.executor import Executor
 from worker.lease import Lease
+from worker.orphans import Orphans
 from worker.settings import Settings
 from worker.takeover import TakeOver, hand_over
 
@@ -20,7 +25,7 @@ INSERT = """
 insert into dbos.workflow_status (
     workflow_uuid, status, name, executor_id, application_name, application_version,
     recovery_attempts, queue_name, owner_xid, started_at_epoch_ms
-) values (%s, 'PENDING', 'w', %s, %s, %s, %s, %s, 'owner', 1)
+) values (%s, 'PENDING', %s, %s, %s, %s, %s, %s, 'owner', 1)
 """
 
 
@@ -35,16 +40,17 @@ def insert(database: str) -> Callable[..., None]:
     """Inserts a workflow that an executor executes."""
 
     def insert_one(
-        name: str,
+        workflow_id: str,
         executor: str = "dead",
         *,
         application: str = "dbos-functions",
         version: str = "1",
         attempts: int = 1,
         queue: str | None = "task_queue",
+        name: str = "w",
     ) -> None:
         with psycopg.connect(database) as connection:
-            values = (name, executor, application, version, attempts, queue)
+            values = (workflow_id, name, executor, application, version, attempts, queue)
             connection.execute(INSERT, values)
 
     return insert_one
@@ -116,7 +122,7 @@ def test_what_was_in_no_queue_goes_to_that_of_dbos(
 
 
 @pytest.mark.parametrize(
-    ("attempts", "status"), [(5, "ENQUEUED"), (6, "MAX_RECOVERY_ATTEMPTS_EXCEEDED")]
+    ("attempts", "status"), [(5, "DELAYED"), (6, "MAX_RECOVERY_ATTEMPTS_EXCEEDED")]
 )
 def test_after_five_takeovers_a_workflow_is_given_up(
     settings: Settings, insert: Callable[..., None], attempts: int, status: str
@@ -127,8 +133,8 @@ def test_after_five_takeovers_a_workflow_is_given_up(
     look(settings)
 
     assert row(settings, "status, owner_xid") == (status, None)
-    assert (row(settings, "completed_at")[0] is None) == (status == "ENQUEUED")
-    assert (row(settings, "queue_name")[0] is None) == (status != "ENQUEUED")
+    assert (row(settings, "completed_at")[0] is None) == (status == "DELAYED")
+    assert (row(settings, "queue_name")[0] is None) == (status != "DELAYED")
 
 
 def test_a_locked_workflow_holds_up_no_other(
@@ -163,12 +169,13 @@ def test_an_executor_is_taken_over_by_one_at_a_time(
             second.execute("set statement_timeout = '5s'")
             late = TakeOver(replace(settings, executor_id="late"))
             late(second)
-        blocked = not back._try_to_take()
+        blocked = back._try_to_take()
     returned = back._try_to_take()
     back.release()
 
     assert (taking.workflows, late.workflows) == (1, 0)
-    assert (blocked, returned) == (True, True)
+    assert blocked == ["dbos-functions executor dbos-functions dead"]
+    assert returned == []
 
 
 def test_handing_over_is_no_takeover(settings: Settings, insert: Callable[..., None]) -> None:
@@ -254,3 +261,145 @@ def test_postgres_ends_the_session_of_a_silent_holder(
 
     next_one.release()
     silent.release()
+
+
+def test_postgres_ends_the_transaction_of_a_silent_holder(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that froze while it was taking others over."""
+    monkeypatch.setattr(database_module, "IDLE_TRANSACTION", 0.2)
+    silent, next_one = Lease(settings), Lease(settings)
+
+    silent.take()
+    assert silent._connection
+    silent._connection.execute("begin")
+    next_one.take()
+
+    next_one.release()
+    silent.release()
+
+
+def test_a_duty_that_fails_does_not_cost_the_lease(settings: Settings) -> None:
+    """It is put off, whatever the database has against it."""
+    one, tried = Lease(settings), []
+
+    def duty(connection: Connection) -> None:
+        tried.append(connection)
+        connection.execute("select 1 / 0")
+
+    one.take()
+    one._do(duty, one._connection)  # type: ignore[arg-type]
+    one._beat([])
+
+    assert tried
+    assert one.held
+    one.release()
+
+
+def test_a_session_that_was_cut_off_is_ended_by_its_own_process(settings: Settings) -> None:
+    """It does not have to wait until Postgres notices."""
+    one = Lease(settings)
+    one.take()
+    cut_off = one._connection
+
+    one.take()
+
+    assert cut_off
+    assert one.held
+    with pytest.raises(psycopg.OperationalError):
+        cut_off.execute("select 1")
+    cut_off.close()
+    one.release()
+
+
+class Listener:
+    """An executor that executes nothing and knows only `w`."""
+
+    def __init__(self) -> None:
+        self.polls: Counter[str] = Counter()
+        self.turns = 0
+
+    def running(self) -> set[str]:
+        """Nothing."""
+        return set()
+
+    def knows(self, workflow: str) -> bool:
+        """Whether it is `w`."""
+        return workflow == "w"
+
+    def turn(self) -> None:
+        """The loop is always free."""
+        self.turns += 1
+
+
+def test_a_claim_is_an_orphan_when_its_queue_was_polled_again(
+    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the thread of its queue is busy, it may yet be started."""
+    monkeypatch.setattr(orphans, "SUSPICION", 0.0)
+    insert("one", "this")
+    executor = Listener()
+    looks = Orphans(settings, cast(Executor, executor))
+
+    seen = []
+    for polls in (1, 2, 2, 3):
+        executor.polls["task_queue"] = polls
+        with psycopg.connect(settings.database_url) as connection:
+            looks(connection)
+        seen.append(statuses(settings)["one"])
+
+    assert seen == ["PENDING", "PENDING", "PENDING", "ENQUEUED"]
+
+
+def test_a_stranger_is_left_to_others_for_a_while(
+    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And given up in the end."""
+    looks = Orphans(settings, cast(Executor, Listener()))
+    seen = []
+
+    for _ in range(2):
+        insert("one", "this", name="unheard-of")
+        with psycopg.connect(settings.database_url) as connection:
+            looks(connection)
+        seen.append(row(settings, "status, recovery_attempts, application_version"))
+        monkeypatch.setattr(orphans, "UNKNOWN", 0.0)
+        with psycopg.connect(settings.database_url) as connection:
+            connection.execute("delete from dbos.workflow_status")
+
+    assert seen == [("DELAYED", 0, None), ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", 0, None)]
+
+
+def test_a_workflow_that_got_further_begins_to_count_anew(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """Its workers died, but not of it."""
+    insert("one", attempts=6)
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute(
+            "insert into dbos.operation_outputs (workflow_uuid, function_id, function_name, "
+            "retention_timestamp) values ('one', 1, 'step', 2)"
+        )
+
+    look(settings)
+
+    assert row(settings, "status, recovery_attempts") == ("ENQUEUED", 1)
+
+
+def test_what_was_begun_last_is_begun_again_first(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """So what kills its worker does it alone."""
+    insert("waiting", attempts=3)
+    insert("poison", attempts=3)
+    with psycopg.connect(settings.database_url) as connection:
+        later = (
+            "update dbos.workflow_status set started_at_epoch_ms = 5000 where workflow_uuid = %s"
+        )
+        connection.execute(later, ("poison",))
+
+    look(settings)
+
+    with psycopg.connect(settings.database_url) as connection:
+        order = "select workflow_uuid from dbos.workflow_status order by delay_until_epoch_ms"
+        assert connection.execute(order).fetchall() == [("poison",), ("waiting",)]

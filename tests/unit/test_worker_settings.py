@@ -26,6 +26,7 @@ def test_defaults_need_only_a_database() -> None:
         retention_days=None,
         health_port=None,
         otlp_endpoint=None,
+        lead_after=60.0,
     )
     assert settings.executor_id.startswith(f"{socket.gethostname()}-")
 
@@ -58,6 +59,9 @@ def test_every_worker_has_an_executor_id_of_its_own() -> None:
         ("RETENTION_DAYS", "0"),
         ("RETENTION_DAYS", "nan"),
         ("HEALTH_PORT", "65536"),
+        ("APP_VERSION", "1 2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("LEAD_AFTER", "-1"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(variable: str, value: str) -> None:

@@ -34,6 +34,12 @@ def ledger(path: str, steps: int, seconds: float) -> list[int]:
 
 
 @workflow()
+def waits() -> None:
+    """Wait until somebody says `go`."""
+    assert DBOS.recv("go", timeout_seconds=600)
+
+
+@workflow()
 def poison(path: str) -> None:
     """Kill the worker."""
     write(path, "start", uuid.uuid4().hex)

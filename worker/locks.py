@@ -1,0 +1,31 @@
+"""The advisory locks by which workers know of each other.
+
+Each is the 64-bit hash that Postgres makes of a name. None is ever waited for: a session that
+waits in `pg_advisory_lock` would block another worker's migration.
+"""
+
+from .database import Connection
+
+TRY = "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+
+CATALOG = "dbos-functions catalog"
+
+
+def lease_name(application: str, executor_id: str) -> str:
+    """What an executor holds for itself alone as long as it lives."""
+    return f"dbos-functions executor {application} {executor_id}"
+
+
+def version_name(application: str, version: str) -> str:
+    """What all executors of a version hold together as long as they live."""
+    return f"dbos-functions version {application} {version}"
+
+
+def retention_name(application: str) -> str:
+    """What the worker holds that deletes old workflows."""
+    return f"dbos-functions retention {application}"
+
+
+def try_lock(connection: Connection, name: str) -> bool:
+    """Take a lock until the end of the transaction, if nobody holds it."""
+    return connection.execute(TRY, (name,)).fetchone() == (True,)
