@@ -73,6 +73,8 @@ def drain(executor: Executor, settings: Settings, flush: Callable[[], None]) -> 
     executor.close([queue.name for queue in QUEUES], seconds=UNDER_WAY)
     if executor.running():
         logger.info("draining: running workflows have %g s to finish", settings.drain_timeout)
+    else:
+        logger.info("stopping: nothing is running")
     while executor.running() and time.monotonic() < deadline:
         time.sleep(0.05)
     flush()

@@ -26,7 +26,7 @@ with latest as (
     group by executor_id
 ),
 lost as (
-    select s.workflow_uuid, {attempts} as attempts, {version} as version,
+    select s.workflow_uuid, s.executor_id, {attempts} as attempts, {version} as version,
         s.started_at_epoch_ms < latest.started_at - 1000 as early
     from dbos.workflow_status s
     join latest using (executor_id)
@@ -91,14 +91,17 @@ FORGIVEN = SQL("s.recovery_attempts - 1")
 AT_ONCE = SQL("0::bigint")
 
 APART = SQL("""
-    (case
-        when attempts < 2 then 0
-        else 2000 * random() + case when early then 5000 else 0 end
-    end)::bigint
+    case when attempts < 2 then 0 else (
+        3000 * ((row_number() over (
+            partition by executor_id, early, attempts < 2 order by workflow_uuid
+        ) - 1) %% 4)
+        + case when early then 12000 else 0 end
+    ) end::bigint
 """)
-"""The second time on, one after the other, and first what was begun last.
+"""From the second time on in four groups, one after the other, after what was begun last.
 
-So a workflow that kills its worker does it alone, and is not taken for those that ran beside it.
+A workflow that kills its worker soon does so alone, and those that ran beside it, perhaps for
+days, are not given up with it.
 """
 
 LATER = SQL("5000::bigint")

@@ -154,7 +154,7 @@ def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
 def test_a_workflow_that_kills_its_workers_is_given_up(workers: Fleet) -> None:
     """After MAX_TAKEOVERS; what has been waiting beside it all the time is not."""
     started = workers.start_many(2, MAX_TAKEOVERS="3")
-    waiting = [workers.enqueue("waits") for _ in range(8)]
+    waiting = [workers.enqueue("waits") for _ in range(3)]
     wait_until(lambda: all(workers.status(each) == "PENDING" for each in waiting))
     poison = workers.enqueue("poison", path=str(workers.path))
 
@@ -166,7 +166,7 @@ def test_a_workflow_that_kills_its_workers_is_given_up(workers: Fleet) -> None:
     workers.wait_until_finished()
 
     assert len(workers.lines()) == 1 + 3
-    assert [workers.status(each) for each in waiting] == ["SUCCESS"] * 8
+    assert [workers.status(each) for each in waiting] == ["SUCCESS"] * 3
 
 
 def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None:
