@@ -19,17 +19,17 @@ def workers(project: Path, database: str) -> Iterator[Fleet]:
         yield started
 
 
-def loaded(workers: Fleet, steps: int = 20, **environ: str) -> Process:
+def loaded(workers: Fleet, **environ: str) -> Process:
     """A worker that has begun to execute everything there is."""
     process = workers.start(**environ)
-    workers.launch(count=12, steps=steps, seconds=0.3)
+    workers.launch(count=12, steps=20, seconds=1)
     process.wait_until(lambda: workers.runs(process, 12))
     return process
 
 
 def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
     """SIGKILL: one of the two others goes on from the last steps."""
-    victim = loaded(workers, steps=25)
+    victim = loaded(workers)
     others = workers.start_many(2)
 
     victim.stop(signal.SIGKILL)
@@ -41,7 +41,7 @@ def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
 
 def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
     """SIGSTOP, SIGCONT: it notices that it has lost its workflows, and serves again."""
-    victim = loaded(workers, steps=22)
+    victim = loaded(workers)
     other = workers.start()
 
     freeze(victim)
@@ -62,7 +62,7 @@ def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
 def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -> None:
     """Nothing gets through, no connection is closed: as bad as a network can be."""
     with Proxy(workers.database) as network:
-        victim = loaded(workers, steps=22, DBOS_SYSTEM_DATABASE_URL=network.url)
+        victim = loaded(workers, DBOS_SYSTEM_DATABASE_URL=network.url)
         other = workers.start()
 
         with network.frozen():
@@ -79,7 +79,7 @@ def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -
 def test_a_worker_alone_survives_connections_that_never_answer_again(workers: Fleet) -> None:
     """Nobody takes it over; it gives the connections up by itself."""
     with Proxy(workers.database) as network:
-        loaded(workers, steps=5, DBOS_SYSTEM_DATABASE_URL=network.url)
+        loaded(workers, DBOS_SYSTEM_DATABASE_URL=network.url)
 
         network.strand()
         workers.wait_until_finished()
@@ -89,7 +89,7 @@ def test_a_worker_alone_survives_connections_that_never_answer_again(workers: Fl
 
 def test_a_worker_whose_lease_is_ended_takes_it_back(workers: Fleet) -> None:
     """`pg_terminate_backend` on its session, again and again."""
-    victim = loaded(workers, steps=25)
+    victim = loaded(workers)
     other = workers.start()
 
     for number in range(1, 4):
@@ -123,7 +123,7 @@ def test_postgres_restarts_while_a_worker_is_taken_over(project: Path, tmp_path:
 
 def test_a_drained_worker_hands_over_what_it_cannot_finish(workers: Fleet) -> None:
     """SIGTERM with too short a DRAIN_TIMEOUT: exit code 0, and no takeover is counted."""
-    victim = loaded(workers, steps=12, DRAIN_TIMEOUT="0.5")
+    victim = loaded(workers, DRAIN_TIMEOUT="0.5")
     other = workers.start()
 
     code = victim.stop(signal.SIGTERM)
@@ -139,7 +139,7 @@ def test_a_drained_worker_hands_over_what_it_cannot_finish(workers: Fleet) -> No
 
 def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
     """At once and with exit code 0; another worker notices by itself."""
-    victim = loaded(workers, steps=5, DRAIN_TIMEOUT="600")
+    victim = loaded(workers, DRAIN_TIMEOUT="600")
 
     victim.popen.send_signal(signal.SIGTERM)
     victim.wait_until(lambda: victim.said("draining"))
@@ -200,7 +200,7 @@ def test_an_executor_id_is_used_once_at_a_time(workers: Fleet) -> None:
     first = workers.start(EXECUTOR_ID="the-one")
     second = workers.begin(EXECUTOR_ID="the-one")
     code = second.popen.wait(DEADLINE)
-    workers.launch(count=12, steps=3, seconds=0.3)
+    workers.launch(count=12, steps=20, seconds=1)
     first.wait_until(lambda: workers.runs(first, 12))
     first.stop(signal.SIGKILL)
     workers.start(EXECUTOR_ID="the-one")
@@ -213,7 +213,7 @@ def test_an_executor_id_is_used_once_at_a_time(workers: Fleet) -> None:
 
 def test_a_new_version_leaves_the_old_ones_workflows_alone(workers: Fleet) -> None:
     """Rolling upgrade: what the old one has begun waits for it, or is adopted."""
-    old = loaded(workers, steps=25, APP_VERSION="1", DRAIN_TIMEOUT="0")
+    old = loaded(workers, APP_VERSION="1", DRAIN_TIMEOUT="0")
     new = workers.start(APP_VERSION="2")
     alive = adopt(workers)
     unknown = adopt(workers, version="0")

@@ -234,11 +234,12 @@ def migrate(root: Path, environ: dict[str, str], *options: str) -> tuple[int, st
 def test_idle_mode_leaves_nothing_to_do(workers: Fleet) -> None:
     """`--until-idle` works the queues empty, also of what a dead worker has left; exit code 0."""
     victim = workers.start()
-    workers.launch(count=6, steps=10, seconds=0.1)
+    workers.launch(count=6, steps=20, seconds=1)
     victim.wait_until(lambda: workers.runs(victim, 6))
     victim.stop(signal.SIGKILL)
     workers.launch(count=60, steps=1, seconds=0)
 
+    Path(f"{workers.path}.hurry").touch()
     process = workers.begin("--until-idle")
     code = process.popen.wait(DEADLINE)
 

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from pathlib import Path
 
 from dbos import DBOS
 
@@ -20,14 +21,18 @@ def write(path: str, event: str, execution: str, number: int = 0) -> None:
 @DBOS.step(name="entry")
 def entry(path: str, execution: str, number: int, seconds: float) -> int:
     write(path, "begin", execution, number)
-    time.sleep(seconds)
+    if not Path(f"{path}.hurry").exists():
+        time.sleep(seconds)
     write(path, "end", execution, number)
     return number
 
 
 @workflow()
 def ledger(path: str, steps: int, seconds: float) -> list[int]:
-    """Write down each execution, and the begin and end of each step."""
+    """Write down each execution, and the begin and end of each step.
+
+    Each takes some seconds, unless there is a file that tells it to hurry.
+    """
     execution = uuid.uuid4().hex
     write(path, "start", execution)
     return [entry(path, execution, number, seconds) for number in range(1, steps + 1)]
