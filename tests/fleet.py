@@ -58,9 +58,11 @@ class Fleet:
 
     def begin(self, *options: str, **environ: str) -> Process:
         """A worker that starts."""
-        environ = {"DBOS_SYSTEM_DATABASE_URL": self.database, **environ}
+        settings = {"DBOS_SYSTEM_DATABASE_URL": self.database, "POLLING_INTERVAL": "0.3"}
         command = python("-m", "worker", *options)
-        return self._stack.enter_context(run(*command, cwd=self.project, environ=environ))
+        return self._stack.enter_context(
+            run(*command, cwd=self.project, environ=settings | environ)
+        )
 
     def enqueue(self, workflow: str, /, **arguments: Any) -> str:
         """Enqueue a workflow as a function does; returns its id."""
@@ -141,12 +143,18 @@ class Fleet:
         assert found
         return found[1]
 
+    def hurry(self) -> None:
+        """Have all steps take no time from now on."""
+        Path(f"{self.path}.hurry").touch()
+
+    def finish(self) -> None:
+        """Hurry, and wait until nothing is left to do."""
+        self.hurry()
+        self.wait_until_finished()
+
     def wait_until_finished(self, deadline: float = 60.0) -> None:
-        """Have the steps hurry, and wait until nothing is left to do."""
-        hurry = Path(f"{self.path}.hurry")
-        hurry.touch()
+        """Wait until nothing is left to do."""
         wait_until(lambda: self.query(UNFINISHED) == [(0,)], deadline)
-        hurry.unlink()
 
     def check(self) -> int:
         """Every workflow ended once with the right result; only what was in flight ran again.

@@ -61,7 +61,7 @@ class Chaos:
         """Start a worker."""
         network = self.stack.enter_context(Proxy(self.workers.database))
         process = self.workers.start(
-            DBOS_SYSTEM_DATABASE_URL=network.url, DRAIN_TIMEOUT="0.5", POLLING_INTERVAL="0.2"
+            DBOS_SYSTEM_DATABASE_URL=network.url, DRAIN_TIMEOUT="0.5", POLLING_INTERVAL="0.1"
         )
         self.members.append(Member(process, network, time.monotonic() + SETTLED))
 

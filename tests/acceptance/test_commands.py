@@ -124,6 +124,7 @@ def test_odd_workflows_end_in_clear_errors(project: Path, environ: dict[str, str
 
 def test_a_worker_without_its_event_loop_ends(project: Path, environ: dict[str, str]) -> None:
     """The platform starts it again; what ends it again and again is given up."""
+    environ |= {"EXECUTOR_ID": "the-same"}
     with serve(ALL, project, environ) as functions:
         with worker(project, environ) as process:
             poison = launched(functions, "ends_the_event_loop")
@@ -207,6 +208,7 @@ def test_a_worker_stops_after_its_drain_timeout(project: Path, environ: dict[str
 
 def test_a_killed_worker_loses_nothing(project: Path, environ: dict[str, str]) -> None:
     """SIGKILL: the next worker goes on from the last step; only the one in flight runs again."""
+    environ |= {"EXECUTOR_ID": "the-same"}
     path = project / "journal"
     with serve(ALL, project, environ) as functions:
         with worker(project, environ) as process:

@@ -33,7 +33,7 @@ def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
     others = workers.start_many(2)
 
     victim.stop(signal.SIGKILL)
-    workers.wait_until_finished()
+    workers.finish()
 
     assert 1 <= workers.check() <= 12
     assert sum(": 12" in other.said("taken over from") for other in others) == 1
@@ -48,11 +48,11 @@ def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
     wait_until(lambda: other.said("taken over from"))
     thaw(victim)
     victim.wait_until(lambda: victim.said("the lease is back"))
-    workers.wait_until_finished()
+    workers.finish()
     repeated = workers.check()
     other.stop(signal.SIGTERM)
     workers.launch(count=3, steps=2, seconds=0)
-    workers.wait_until_finished()
+    workers.finish()
 
     assert 1 <= repeated <= 12
     assert workers.check() == repeated
@@ -68,10 +68,10 @@ def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -
         with network.frozen():
             wait_until(lambda: other.said("taken over from"))
         victim.wait_until(lambda: victim.said("the lease is back"))
-        workers.wait_until_finished()
+        workers.finish()
         other.stop(signal.SIGTERM)
         workers.launch(count=3, steps=2, seconds=0)
-        workers.wait_until_finished()
+        workers.finish()
 
         assert workers.check() <= 12
 
@@ -82,7 +82,7 @@ def test_a_worker_alone_survives_connections_that_never_answer_again(workers: Fl
         loaded(workers, DBOS_SYSTEM_DATABASE_URL=network.url)
 
         network.strand()
-        workers.wait_until_finished()
+        workers.finish()
 
         assert workers.check() == 0
 
@@ -95,7 +95,7 @@ def test_a_worker_whose_lease_is_ended_takes_it_back(workers: Fleet) -> None:
     for number in range(1, 4):
         workers.end_lease(victim)
         victim.wait_until(lambda n=number: victim.said().count("the lease is back") == n)  # type: ignore[misc]
-    workers.wait_until_finished()
+    workers.finish()
 
     workers.check()
     assert victim.popen.poll() is None
@@ -113,7 +113,7 @@ def test_postgres_restarts_while_a_worker_is_taken_over(project: Path, tmp_path:
         victim.stop(signal.SIGKILL)
         restart_postgres(data)
         restart_postgres(data)
-        workers.wait_until_finished()
+        workers.finish()
 
         workers.check()
         assert all("the lease is back" in other.said() for other in others)
@@ -128,7 +128,7 @@ def test_a_drained_worker_hands_over_what_it_cannot_finish(workers: Fleet) -> No
 
     code = victim.stop(signal.SIGTERM)
     wait_until(lambda: workers.runs(other, 12))
-    workers.wait_until_finished()
+    workers.finish()
 
     assert code == 0
     assert "workflows handed over: 12" in victim.said()
@@ -145,7 +145,7 @@ def test_a_second_signal_ends_the_drain(workers: Fleet) -> None:
     victim.wait_until(lambda: victim.said("draining"))
     code = victim.stop(signal.SIGTERM)
     workers.start()
-    workers.wait_until_finished()
+    workers.finish()
 
     assert code == 0
     assert 1 <= workers.check() <= 12
@@ -163,7 +163,7 @@ def test_a_workflow_that_kills_its_workers_is_given_up(workers: Fleet) -> None:
             started = [*alive, workers.start(MAX_TAKEOVERS="3")]
     for each in waiting:
         workers.send(each, "go")
-    workers.wait_until_finished()
+    workers.finish()
 
     assert len(workers.lines()) == 1 + 3
     assert [workers.status(each) for each in waiting] == ["SUCCESS"] * 3
@@ -174,7 +174,7 @@ def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None
     worker = workers.start()
     faints = workers.enqueue("faints", path=str(workers.project / "fainted"))
 
-    workers.wait_until_finished()
+    workers.finish()
 
     assert workers.status(faints) == "SUCCESS"
     assert worker.said("had stopped without an end")
@@ -190,7 +190,7 @@ def test_a_new_workflow_waits_for_a_worker_that_knows_it(workers: Fleet) -> None
     wait_until(lambda: workers.query(attempts) == [(0,)])
 
     workers.start()
-    workers.wait_until_finished()
+    workers.finish()
 
     assert [workers.status(each) for each in enqueued] == ["SUCCESS"] * 5
 
@@ -204,7 +204,7 @@ def test_an_executor_id_is_used_once_at_a_time(workers: Fleet) -> None:
     first.wait_until(lambda: workers.runs(first, 12))
     first.stop(signal.SIGKILL)
     workers.start(EXECUTOR_ID="the-one")
-    workers.wait_until_finished()
+    workers.finish()
 
     assert code == 1
     assert second.said().startswith("worker: another worker is running with the EXECUTOR_ID 'the-")
@@ -227,7 +227,7 @@ def test_a_new_version_leaves_the_old_ones_workflows_alone(workers: Fleet) -> No
     dry_run = adopt(workers)
     still_waiting = [workers.status(each) for each in before]
     done = adopt(workers, "--yes")
-    workers.wait_until_finished()
+    workers.finish()
 
     assert alive == (1, "worker: a worker of version '1' is alive, and executes its workflows\n")
     assert code == 0
@@ -249,7 +249,7 @@ def test_an_old_version_leads_again_when_the_new_one_is_gone(workers: Fleet) -> 
     old = workers.start(APP_VERSION="1", LEAD_AFTER="0.5")
 
     workers.launch(count=1, steps=1, seconds=0)
-    workers.wait_until_finished()
+    workers.finish()
 
     assert old.said("version 1 leads now")
     assert workers.query("select distinct application_version from catalog.workflows") == [("1",)]

@@ -239,7 +239,7 @@ def test_idle_mode_leaves_nothing_to_do(workers: Fleet) -> None:
     victim.stop(signal.SIGKILL)
     workers.launch(count=60, steps=1, seconds=0)
 
-    Path(f"{workers.path}.hurry").touch()
+    workers.hurry()
     process = workers.begin("--until-idle")
     code = process.popen.wait(DEADLINE)
 
