@@ -91,7 +91,10 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
             serve_health(settings.health_port, Health(executor, lease), metrics)
-        with stop_signals(*SIGNALS, twice=True) as stop, handed_over_on_failure(settings):
+        with (
+            stop_signals(*SIGNALS, twice=True) as stop,
+            handed_over_on_failure(executor, settings),
+        ):
             duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
             lease.keep(duties, on_silence=executor.pool.cut)
             executor.launch()

@@ -37,8 +37,7 @@ class LeaseHeld(WorkerError):
 
 
 class RoleMayNot(WorkerError):
-    """the role of DBOS_SYSTEM_DATABASE_URL may not do it: {reason}
-    (python -m worker migrate --worker-role grants what a worker needs that has MIGRATE=false)"""
+    """this role may not migrate: {reason}; where the owner has done it, set MIGRATE=false"""
 
 
 class OtherApplication(WorkerError):

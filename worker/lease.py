@@ -173,7 +173,7 @@ class Lease:
         except psycopg.Error as error:
             if connection.closed:
                 raise
-            logger.warning("%s is put off: %s", duty, error)
+            logger.warning("%s is put off: %s", type(duty).__name__, sentence(error))
 
     def _take_back(self) -> None:
         while True:

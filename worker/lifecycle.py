@@ -85,7 +85,7 @@ def drain(executor: Executor, settings: Settings, flush: Callable[[], None]) -> 
 
 
 @contextmanager
-def handed_over_on_failure(settings: Settings) -> Iterator[None]:
+def handed_over_on_failure(executor: Executor, settings: Settings) -> Iterator[None]:
     """End the process with exit code 1 on an error, as soon as others have what it claimed.
 
     Python would wait for the workflows that run here, and these for what has failed.
@@ -93,6 +93,7 @@ def handed_over_on_failure(settings: Settings) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        executor.close([], seconds=0)
         known = isinstance(error, EXPECTED)
         logger.critical("the worker ends: %s", sentence(error), exc_info=not known)
         with suppress(psycopg.Error):

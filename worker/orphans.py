@@ -91,6 +91,7 @@ class Orphans:
 
     def _put_back_strangers(self, connection: Connection, claims: Iterable[Claim]) -> None:
         now = time.monotonic()
+        self._strangers = {w: at for w, at in self._strangers.items() if now - at < 2 * UNKNOWN}
         strangers = {c: self._strangers.setdefault(c.workflow_id, now) for c in claims}
         hopeless = [claim for claim, first in strangers.items() if now - first >= UNKNOWN]
         self._release(connection, STRANGERS, hopeless, -1)

@@ -112,6 +112,20 @@ def test_a_port_in_use_is_refused(workers: Fleet) -> None:
     assert f"worker: nothing can listen on HEALTH_PORT {port}: " in second.said()
 
 
+def test_a_database_holds_one_application(workers: Fleet) -> None:
+    """DBOS wants queues and versions to be unique; one sentence says so before it is too late."""
+    workers.start().stop(signal.SIGTERM)
+
+    other = workers.begin(APP_NAME="another", APP_VERSION="2")
+
+    assert other.popen.wait(DEADLINE) == 1
+    assert other.said() == (
+        "worker: the database belongs to the application 'dbos-functions', "
+        "and APP_NAME is 'another'\n"
+    )
+    assert workers.query("select version_name from dbos.application_versions") == [("1",)]
+
+
 @contextmanager
 def collector() -> Iterator[tuple[str, list[Span]]]:
     """What takes traces: its URL, and the spans that it was given."""
