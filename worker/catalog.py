@@ -83,9 +83,9 @@ def publish(
 def add(
     connection: Connection, entries: Iterable[Entry], *, application: str, version: str
 ) -> None:
-    """Add `entries` to the catalog of `application`, in the same way."""
+    """Add those `entries` to the catalog of `application` that it lacks."""
     with connection.cursor() as cursor:
-        cursor.executemany(INSERT, _rows(entries, application, version))
+        cursor.executemany(f"{INSERT} on conflict do nothing", _rows(entries, application, version))
 
 
 def _rows(entries: Iterable[Entry], application: str, version: str) -> list[tuple[Any, ...]]:

@@ -4,8 +4,8 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Timer
+from contextlib import contextmanager, suppress
+from threading import Lock, Timer
 from typing import Any
 from weakref import WeakSet
 
@@ -36,7 +36,8 @@ def connect(url: str, application_name: str) -> Connection:
     """A connection of one's own; each statement is a transaction unless one is begun."""
     arguments = CONNECT_ARGS | {"application_name": application_name}
     connection = psycopg.connect(url, autocommit=True, **arguments)
-    _limit_transactions(connection)
+    with within(connection, 5.0):
+        _limit_transactions(connection)
     return connection
 
 
@@ -60,7 +61,10 @@ def within(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def _cut(connection: Connection) -> None:
-    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+    with (
+        suppress(OSError, psycopg.Error),  # It is cut or closed already.
+        socket.socket(fileno=os.dup(connection.fileno())) as wire,
+    ):
         wire.shutdown(socket.SHUT_RDWR)
 
 
@@ -69,6 +73,7 @@ class Pool:
 
     def __init__(self, url: str, application_name: str, *, size: int) -> None:
         self._connections: WeakSet[Connection] = WeakSet()
+        self._preparing = Lock()
         self.engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=size,
@@ -82,12 +87,15 @@ class Pool:
 
     def cut(self) -> None:
         """Cut all connections: who waits for an answer, perhaps for ever, asks again."""
-        for connection in list(self._connections):
+        with self._preparing:
+            connections = list(self._connections)
+        for connection in connections:
             if not connection.closed:
                 _cut(connection)
 
     def _prepare(self, connection: Connection, _: object) -> None:
-        self._connections.add(connection)
+        with self._preparing:
+            self._connections.add(connection)
         _limit_transactions(connection)
         connection.commit()
 

@@ -70,7 +70,7 @@ class Lease:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.database_url
         self._executor_id = settings.executor_id
-        self._client = f"dbos-functions lease {settings.executor_id}"
+        self._client = f"dbos-functions lease {settings.executor_id}"[:63]  # As Postgres does.
         self._name = lease_name(settings.app_name, settings.executor_id)
         self._version = version_name(settings.app_name, settings.app_version)
         self._connection: Connection | None = None

@@ -8,6 +8,11 @@ from .database import Connection
 
 TRY = "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
+PROBE = """
+select case when pg_try_advisory_lock(hashtextextended(%(name)s, 0))
+    then pg_advisory_unlock(hashtextextended(%(name)s, 0)) else false end
+"""
+
 CATALOG = "dbos-functions catalog"
 
 
@@ -24,6 +29,11 @@ def version_name(application: str, version: str) -> str:
 def retention_name(application: str) -> str:
     """What the worker holds that deletes old workflows."""
     return f"dbos-functions retention {application}"
+
+
+def is_free(connection: Connection, name: str) -> bool:
+    """Whether nobody holds a lock at this moment."""
+    return connection.execute(PROBE, {"name": name}).fetchone() == (True,)
 
 
 def try_lock(connection: Connection, name: str) -> bool:

@@ -1,7 +1,9 @@
 """Logs: for people on a terminal, JSON lines everywhere else."""
 
 import logging
+import math
 import sys
+import time
 
 from dbos import DBOS
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -49,16 +51,16 @@ class Calm(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at: dict[tuple[str, int], float] = {}
+        self._said_at: dict[tuple[str | None, str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be logged."""
         if record.name != "dbos" or record.levelno > logging.WARNING or DBOS.workflow_id:
             return True
-        place = (record.pathname, record.lineno)
-        new = record.created - self._said_at.get(place, 0.0) >= PAUSE
+        place, now = (record.threadName, record.pathname, record.lineno), time.monotonic()
+        new = now - self._said_at.get(place, -math.inf) >= PAUSE
         if new:
-            self._said_at[place] = record.created
+            self._said_at[place] = now
         return new
 
 

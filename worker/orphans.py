@@ -21,8 +21,8 @@ UNKNOWN = 3600.0
 
 ORPHANS = tables.RELEASE.format(
     which=tables.CLAIMED,
-    attempts=tables.SINCE_LAST_STEP,
-    delay=tables.APART,
+    attempts=tables.COUNTED,
+    delay=tables.AT_ONCE,
     version=tables.SAME_VERSION,
 )
 
@@ -30,7 +30,7 @@ STRANGERS = tables.RELEASE.format(
     which=tables.CLAIMED,
     attempts=tables.FORGIVEN,
     delay=tables.LATER,
-    version=tables.ANY_VERSION,
+    version=tables.VERSION_IF_BEGUN,
 )
 
 logger = logging.getLogger("worker")

@@ -15,6 +15,9 @@ PAUSE = 60.0
 
 BATCH = 200
 
+PATIENCE = "set local idle_in_transaction_session_timeout = '60s'"
+"""This session waits while DBOS deletes in another one."""
+
 logger = logging.getLogger("worker")
 
 
@@ -54,6 +57,7 @@ def _delete_batch(settings: Settings, executor: Executor, days: float) -> int:
         connected(settings.database_url, "dbos-functions retention") as connection,
         connection.transaction(),
     ):
+        connection.execute(PATIENCE)
         if not try_lock(connection, retention_name(settings.app_name)):
             return 0
         expired = [row[0] for row in connection.execute(tables.EXPIRED, parameters)]

@@ -1,6 +1,7 @@
 """Every SQL statement over DBOS's own tables, where DBOS has no method that fits.
 
-The clock is always that of Postgres, in milliseconds as in the tables.
+Times are those of Postgres, in milliseconds as in the tables; only for what is DELAYED, DBOS looks
+at the clock of one of the workers.
 """
 
 from psycopg.sql import SQL
@@ -32,6 +33,7 @@ lost as (
     join latest using (executor_id)
     where s.status = 'PENDING'
         and coalesce(s.application_name, %(application)s) = %(application)s and {which}
+    limit 1000
     for no key update of s skip locked
 ),
 released as (
@@ -63,7 +65,7 @@ returning w.workflow_uuid, w.name, given_up
 """What DBOS does to recover a workflow, or to give it up, for many at once.
 
 `early` are those that an executor had begun before the last ones. A row that somebody has locked,
-as a frozen worker may have, is left for the next time.
+as a frozen worker may have, is left for the next time, and so is what follows a thousand others.
 """
 
 ALL = SQL("true")
@@ -76,17 +78,24 @@ CLAIMED = SQL("""
 
 SAME_VERSION = SQL("s.application_version")
 
-ANY_VERSION = SQL("null::text")
-
-SINCE_LAST_STEP = SQL("""
+VERSION_IF_BEGUN = SQL("""
     case when exists (
+        select from dbos.operation_outputs o where o.workflow_uuid = s.workflow_uuid
+    ) then s.application_version end
+""")
+
+GOT_FURTHER = """
+    exists (
         select from dbos.operation_outputs o
         where o.workflow_uuid = s.workflow_uuid and o.retention_timestamp >= s.started_at_epoch_ms
-    ) then 1 else s.recovery_attempts end
-""")
-"""The attempts to execute a workflow, from the first if it has got no further since."""
+    )
+"""
 
-FORGIVEN = SQL("s.recovery_attempts - 1")
+COUNTED = SQL(f"case when {GOT_FURTHER} then 1 else s.recovery_attempts end")
+"""The attempts to execute a workflow, this one included, since it last got a step further."""
+
+FORGIVEN = SQL(f"case when {GOT_FURTHER} then 0 else s.recovery_attempts - 1 end")
+"""The same, as if this one had not been made."""
 
 AT_ONCE = SQL("0::bigint")
 
@@ -148,18 +157,19 @@ limit 1
 
 MAKE_LATEST_VERSION = """
 update dbos.application_versions
-set version_timestamp = greatest(
+set application_name = %(application)s, version_timestamp = greatest(
     (extract(epoch from now()) * 1000)::bigint,
     (select max(version_timestamp) + 1 from dbos.application_versions)
 )
-where application_name = %(application)s and version_name = %(version)s
+where coalesce(application_name, %(application)s) = %(application)s and version_name = %(version)s
 """
 
 UNFINISHED = """
 select workflow_uuid, name, status
 from dbos.workflow_status
 where status in ('PENDING', 'ENQUEUED', 'DELAYED')
-    and application_name = %(application)s and application_version = %(version)s
+    and coalesce(application_name, %(application)s) = %(application)s
+    and application_version = %(version)s
 order by created_at
 for update
 """
@@ -173,7 +183,8 @@ update dbos.workflow_status set
     queue_name = coalesce(queue_name, '_dbos_internal_queue'),
     updated_at = (extract(epoch from now()) * 1000)::bigint
 where status in ('PENDING', 'ENQUEUED', 'DELAYED')
-    and application_name = %(application)s and application_version = %(version)s
+    and coalesce(application_name, %(application)s) = %(application)s
+    and application_version = %(version)s
 """
 
 EXPIRED = """
@@ -181,7 +192,7 @@ select w.workflow_uuid
 from dbos.workflow_status w
 where w.completed_at < (extract(epoch from now()) * 1000)::bigint - %(age)s
     and w.status not in ('PENDING', 'ENQUEUED', 'DELAYED')
-    and w.application_name = %(application)s
+    and coalesce(w.application_name, %(application)s) = %(application)s
     and not exists (
         select from dbos.workflow_status parent
         where parent.workflow_uuid = w.parent_workflow_id
@@ -200,11 +211,13 @@ where coalesce(application_name, %(application)s) = %(application)s
     and (
         status = 'ENQUEUED' and queue_name = any(%(queues)s)
         or status = 'PENDING' and executor_id = %(executor)s
-        or status = 'DELAYED' and queue_name = any(%(queues)s)
-            and delay_until_epoch_ms <= (extract(epoch from now()) * 1000)::bigint
+        or status = 'DELAYED' and queue_name = any(%(queues)s) and (
+            recovery_attempts > 0
+            or delay_until_epoch_ms <= (extract(epoch from now()) * 1000)::bigint
+        )
     )
 """
-"""What this executor has, or would take from the queues."""
+"""What this executor has, or would take from the queues, now or when it is begun again apart."""
 
 DEPTHS = """
 select queue_name, count(*), (

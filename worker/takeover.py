@@ -1,6 +1,7 @@
 """Workflows that their executor does not execute any more go back to their queue."""
 
 import logging
+import time
 from typing import Any
 
 from psycopg.sql import SQL, Composed
@@ -17,7 +18,7 @@ NEVER = 2**31
 
 TAKE_OVER = tables.RELEASE.format(
     which=tables.ALL,
-    attempts=tables.SINCE_LAST_STEP,
+    attempts=tables.COUNTED,
     delay=tables.APART,
     version=tables.SAME_VERSION,
 )
@@ -58,8 +59,11 @@ class TakeOver:
     def own(self) -> None:
         """Take over what an earlier process with this executor id has left."""
         url, executor_id = self._settings.database_url, self._settings.executor_id
+        parameters = {"executor": executor_id, "application": self._settings.app_name}
         with connected(url, f"dbos-functions worker {executor_id}") as connection:
-            self._of(connection, [executor_id])
+            while connection.execute(tables.CLAIMS, parameters).fetchone():
+                self._of(connection, [executor_id])
+                time.sleep(0.02)  # If some were locked.
 
     def _of(self, connection: Connection, executors: list[str]) -> int:
         parameters = {
@@ -87,8 +91,9 @@ def hand_over(settings: Settings) -> None:
     moved = 0
     name = f"dbos-functions worker {settings.executor_id}"
     with connected(settings.database_url, name, seconds=HANDOVER) as connection:
-        while connection.execute(tables.CLAIMS, parameters).fetchone():  # Some were locked.
+        while connection.execute(tables.CLAIMS, parameters).fetchone():
             moved += release(connection, HAND_OVER, parameters)
+            time.sleep(0.02)  # If some were locked.
     if moved:
         logger.info("workflows handed over: %d", moved)
 

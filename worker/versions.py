@@ -11,11 +11,14 @@ from . import catalog, queues, tables
 from .catalog import Entry
 from .database import Connection, connected
 from .errors import CatalogBusy, OtherApplication
-from .locks import CATALOG, try_lock, version_name
+from .locks import CATALOG, is_free, try_lock, version_name
 from .settings import Settings
 
 BUSY = 20.0
 """Seconds that other workers may take to publish."""
+
+UNSEEN = 5.0
+"""Seconds without a look after which one does not know who was alive meanwhile."""
 
 logger = logging.getLogger("worker")
 
@@ -31,6 +34,8 @@ class Leadership:
         self._settings = settings
         self._entries = entries
         self._alone_since = math.inf
+        self._looked_at = -math.inf
+        self._registered = True
         self._parameters = {
             "application": settings.app_name,
             "version": settings.app_version,
@@ -42,11 +47,12 @@ class Leadership:
         this version has it, see to it that all its workflows are published."""
         if self._leads(connection):
             self._complete(connection)
+            self._register_queues()
         elif self._alone_for(connection) >= self._settings.lead_after:
             self._take_the_lead(connection)
 
     def check(self) -> None:
-        """Raise OtherApplication if the database belongs to one, before anything is written."""
+        """Raise OtherApplication if the database belongs to one, before DBOS writes anything."""
         with connected(self._settings.database_url, "dbos-functions worker") as connection:
             row = connection.execute(tables.OTHER_APPLICATION, self._parameters).fetchone()
         if row:
@@ -81,8 +87,7 @@ class Leadership:
         """Add what a worker of the same version, but with older code, has removed."""
         application, version = self._settings.app_name, self._settings.app_version
         published = catalog.names(connection, application)
-        missing = [entry for entry in self._entries if entry.name not in published]
-        if missing and try_lock(connection, CATALOG):
+        if missing := [entry for entry in self._entries if entry.name not in published]:
             catalog.add(connection, missing, application=application, version=version)
 
     def _take_the_lead(self, connection: Connection) -> None:
@@ -90,10 +95,15 @@ class Leadership:
             return  # DBOS has not registered this version yet.
         if not self._publish(connection):
             raise psycopg.errors.LockNotAvailable("another worker is publishing its catalog")
+        self._registered = False
         logger.info("version %s leads now", self._settings.app_version)
-        threading.Thread(
-            target=queues.register, args=[self._settings.polling_interval], daemon=True
-        ).start()
+
+    def _register_queues(self) -> None:
+        """Once everybody can see that this version leads: DBOS heeds only what the latest says."""
+        if not self._registered:
+            self._registered = True
+            interval = self._settings.polling_interval
+            threading.Thread(target=queues.register, args=[interval], daemon=True).start()
 
     def _leads(self, connection: Connection) -> bool:
         row = connection.execute(tables.IS_LATEST_VERSION, self._parameters).fetchone()
@@ -101,12 +111,17 @@ class Leadership:
 
     def _alone_for(self, connection: Connection) -> float:
         """For how many seconds no worker of a newer version has been alive."""
+        now, last = time.monotonic(), self._looked_at
+        self._looked_at = now
         newer = connection.execute(tables.NEWER_VERSIONS, self._parameters).fetchall()
-        if all(is_dead(connection, self._settings.app_name, version) for (version,) in newer):
-            self._alone_since = min(self._alone_since, time.monotonic())
-        else:
+        if not newer:
+            return math.inf
+        names = [version_name(self._settings.app_name, version) for (version,) in newer]
+        if not all(is_free(connection, name) for name in names):
             self._alone_since = math.inf
-        return time.monotonic() - self._alone_since
+        elif self._alone_since == math.inf or now - last > UNSEEN:
+            self._alone_since = now
+        return now - self._alone_since
 
 
 def is_dead(connection: Connection, application: str, version: str) -> bool:

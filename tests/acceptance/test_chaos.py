@@ -123,11 +123,13 @@ class Chaos:
         """Close all its connections."""
         self.record("hang up", member)
         member.network.cut()
+        member.ready_at = time.monotonic() + SETTLED
 
     def end_lease(self, member: Member) -> None:
         """`pg_terminate_backend`."""
         self.record("end lease", member)
         self.workers.end_lease(member.process)
+        member.ready_at = time.monotonic() + SETTLED
 
     def restart(self, member: Member) -> None:
         """Kill Postgres as well, sometimes in the middle of a takeover."""

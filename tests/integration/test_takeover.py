@@ -8,13 +8,15 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 import worker.database as database_module
 from worker import lease, orphans
-from worker.database import Connection
+from worker.database import Connection, Pool
 from worker.errors import LeaseHeld
 from worker.executor import Executor
 from worker.lease import Lease
+from worker.locks import is_free, try_lock
 from worker.orphans import Orphans
 from worker.settings import Settings
 from worker.takeover import TakeOver, hand_over
@@ -417,3 +419,33 @@ def test_what_may_have_killed_its_worker_is_begun_again_apart(
         "suspect-5": 3,
         "waiting": 12,
     }
+
+
+def test_cutting_connections_that_are_gone_does_no_harm(settings: Settings) -> None:
+    """A worker that comes back from a cut of its network does it with those that it had."""
+    pool = Pool(settings.database_url, "test", size=2)
+    one, two = pool.engine.connect(), pool.engine.connect()
+    one.exec_driver_sql("select 1")
+
+    two.invalidate()
+    for _ in range(3):
+        pool.cut()
+        time.sleep(0.1)
+
+    with pytest.raises(OperationalError):
+        one.exec_driver_sql("select 1")
+    pool.engine.dispose()
+
+
+def test_an_exclusive_look_at_a_lock_leaves_it_free(settings: Settings) -> None:
+    """Those who ask whether a version lives must not be taken for it."""
+    with (
+        psycopg.connect(settings.database_url) as one,
+        psycopg.connect(settings.database_url) as two,
+    ):
+        looks = [is_free(one, "a"), is_free(two, "a"), is_free(one, "a")]
+        try_lock(one, "a")
+        held = is_free(two, "a")
+
+    assert looks == [True, True, True]
+    assert not held
