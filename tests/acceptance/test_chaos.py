@@ -144,23 +144,30 @@ class Chaos:
         while len(self.members) < WORKERS:
             self.join()
 
-    def takeovers(self, *kinds: str, near_restart: bool) -> list[float]:
-        """Seconds from a fault to the next execution of what its worker was executing."""
+    def takeovers(self, *kinds: str) -> dict[str, list[float]]:
+        """Seconds from faults of some kinds to the next execution of what the worker was executing;
+        apart those near a restart of Postgres, and those of what had been taken over before and
+        got no step further since, since that is begun again with a delay."""
+        found: dict[str, list[float]] = {"": [], "Postgres restarting": [], "twice in a row": []}
         lines = self.workers.lines()
-        seconds = []
         for fault in self.faults:
-            near = any(NEAR[0] < at - fault.time < NEAR[1] for at in self.restarts)
-            if fault.kind not in kinds or near != near_restart:
+            if fault.kind not in kinds:
                 continue
+            near = any(NEAR[0] < at - fault.time < NEAR[1] for at in self.restarts)
             for workflow in {line.workflow for line in lines if line.pid == fault.pid}:
-                starts = [x for x in lines if x.workflow == workflow and x.event == "start"]
-                before = [x for x in starts if x.time <= fault.time]
+                of_it = [line for line in lines if line.workflow == workflow]
+                starts = [line for line in of_it if line.event == "start"]
+                before = [line for line in starts if line.time <= fault.time]
                 after = [x for x in starts if x.time > fault.time and x.pid != fault.pid]
-                last = max(x.time for x in lines if x.workflow == workflow and x.pid == fault.pid)
+                last = max(line.time for line in of_it if line.pid == fault.pid)
                 finished = last < fault.time - 2  # A step takes less.
-                if before and before[-1].pid == fault.pid and after and not finished:
-                    seconds.append(after[0].time - fault.time)
-        return seconds
+                if not before or before[-1].pid != fault.pid or not after or finished:
+                    continue
+                ends = [x for x in of_it if x.event == "end" and x.time <= fault.time]
+                further = any(x.execution == before[-1].execution for x in ends)
+                case = "" if further or len(before) == 1 else "twice in a row"
+                found["Postgres restarting" if near else case].append(after[0].time - fault.time)
+        return found
 
 
 @contextmanager
@@ -199,13 +206,13 @@ def test_nothing_is_lost_whatever_happens(
         count = len(mess.workers.launched)
         print(f"{count} workflows, {len(mess.faults)} faults, {repeated} steps again")  # noqa: T201
         for kinds in (("kill",), ("drain",), ("freeze", "cut")):
-            for near in (False, True):
-                print(summary(kinds, near, mess.takeovers(*kinds, near_restart=near)))  # noqa: T201
+            for case, takeovers in mess.takeovers(*kinds).items():
+                print(summary(kinds, case, takeovers))  # noqa: T201
 
 
-def summary(kinds: tuple[str, ...], near: bool, seconds: list[float]) -> str:
+def summary(kinds: tuple[str, ...], case: str, seconds: list[float]) -> str:
     """One line about takeovers."""
-    what = f"takeover after {' or '.join(kinds)}{', Postgres restarting' if near else ''}"
+    what = ", ".join(filter(None, [f"takeover after {' or '.join(kinds)}", case]))
     if not seconds:
         return f"{what}: none"
     median, most = statistics.median(seconds), max(seconds)
