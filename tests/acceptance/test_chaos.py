@@ -21,7 +21,7 @@ WORKERS = 3
 SETTLED = 6.0
 """Seconds after which a worker that has started, or is back, can take others over."""
 
-NEAR = (-5.0, 8.0)
+NEAR = (-8.0, 8.0)
 """Seconds from a fault to a restart of Postgres that may make the takeover take longer."""
 
 
