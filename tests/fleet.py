@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 
+from local_dev.postgres import postgres
 from tests.processes import Process, python, run, wait_until
 
 UNFINISHED = """
@@ -193,12 +194,26 @@ def again(lines: list[Line], steps: int) -> int:
     return repeated
 
 
+@contextmanager
+def restartable_postgres(data: Path) -> Iterator[str]:
+    """A PostgreSQL of the test's own on `data`; yields its URL."""
+    with postgres(data) as url:
+        try:
+            yield url
+        finally:  # local_dev does not know of the server that a restart has started.
+            _pg_ctl("stop", data)
+
+
 def restart_postgres(data: Path) -> None:
-    """Restart a server as if it had crashed; it was started on `data` by local_dev's means."""
+    """Restart a server as if it had crashed."""
+    _pg_ctl("restart", data)
+
+
+def _pg_ctl(action: str, data: Path) -> None:
     server = shlex.split((data / "postmaster.opts").read_text())[0]
     pg_ctl = str(Path(server).with_name("pg_ctl"))
     subprocess.run(
-        [pg_ctl, "restart", "-m", "immediate", "-D", data, "-l", data / "log"],
+        [pg_ctl, action, "-m", "immediate", "-D", data, "-l", data / "log"],
         check=True,
         stdout=subprocess.DEVNULL,
         user=data.stat().st_uid,

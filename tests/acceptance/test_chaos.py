@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local_dev.postgres import postgres
-from tests.fleet import Fleet, fleet, freeze, restart_postgres, thaw
+from tests.fleet import Fleet, fleet, freeze, restart_postgres, restartable_postgres, thaw
 from tests.processes import Process
 from tests.proxy import Proxy
 
@@ -173,7 +172,7 @@ class Chaos:
 @contextmanager
 def chaos(project: Path, data: Path, seed: int) -> Iterator[Chaos]:
     """A fleet to be treated badly."""
-    with postgres(data) as url, fleet(project, url) as workers, ExitStack() as stack:
+    with restartable_postgres(data) as url, fleet(project, url) as workers, ExitStack() as stack:
         yield Chaos(workers, data, random.Random(seed), stack)
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local_dev.postgres import postgres
-from tests.fleet import Fleet, fleet, freeze, restart_postgres, thaw
+from tests.fleet import Fleet, fleet, freeze, restart_postgres, restartable_postgres, thaw
 from tests.processes import DEADLINE, Process, wait_until
 from tests.proxy import Proxy
 
@@ -105,7 +104,7 @@ def test_a_worker_whose_lease_is_ended_takes_it_back(workers: Fleet) -> None:
 def test_postgres_restarts_while_a_worker_is_taken_over(project: Path, tmp_path: Path) -> None:
     """`pg_ctl restart -m immediate`: all leases are gone at once, only the dead one for good."""
     data = tmp_path / "data"
-    with postgres(data) as url, fleet(project, url) as workers:
+    with restartable_postgres(data) as url, fleet(project, url) as workers:
         victim = loaded(workers)
         others = workers.start_many(2)
         workers.launch(count=60, steps=5, seconds=0.1)
