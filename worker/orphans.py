@@ -19,20 +19,6 @@ SUSPICION = 3.0
 UNKNOWN = 3600.0
 """Seconds that a worker leaves a name that it does not know to others, newer ones perhaps."""
 
-ORPHANS = tables.RELEASE.format(
-    which=tables.CLAIMED,
-    attempts=tables.COUNTED,
-    delay=tables.AT_ONCE,
-    version=tables.SAME_VERSION,
-)
-
-STRANGERS = tables.RELEASE.format(
-    which=tables.CLAIMED,
-    attempts=tables.FORGIVEN,
-    delay=tables.LATER,
-    version=tables.VERSION_IF_BEGUN,
-)
-
 logger = logging.getLogger("worker")
 
 
@@ -86,7 +72,9 @@ class Orphans:
             if claim.workflow_id not in running
         }
         orphans = [claim for claim, first in self._suspects.items() if self._proven(claim, first)]
-        if moved := self._release(connection, ORPHANS, orphans, self._settings.max_takeovers):
+        if moved := self._release(
+            connection, tables.PUT_BACK_ORPHANS, orphans, self._settings.max_takeovers
+        ):
             logger.warning("workflows that had stopped without an end, enqueued again: %d", moved)
 
     def _put_back_strangers(self, connection: Connection, claims: Iterable[Claim]) -> None:
@@ -94,8 +82,10 @@ class Orphans:
         self._strangers = {w: at for w, at in self._strangers.items() if now - at < 2 * UNKNOWN}
         strangers = {c: self._strangers.setdefault(c.workflow_id, now) for c in claims}
         hopeless = [claim for claim, first in strangers.items() if now - first >= UNKNOWN]
-        self._release(connection, STRANGERS, hopeless, -1)
-        self._release(connection, STRANGERS, list(strangers.keys() - hopeless), NEVER)
+        self._release(connection, tables.PUT_BACK_STRANGERS, hopeless, -1)
+        self._release(
+            connection, tables.PUT_BACK_STRANGERS, list(strangers.keys() - hopeless), NEVER
+        )
 
     def _release(
         self, connection: Connection, statement: Composed, claims: list[Claim], most: int

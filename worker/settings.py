@@ -135,10 +135,7 @@ def _days(environ: Mapping[str, str], variable: str) -> float | None:
     text = environ.get(variable)
     if not text:
         return None
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
+    days = _number(text)
     if not 0 < days <= 36500:
         raise BadSetting(variable=variable, problem="must be days, more than 0 and at most 36500")
     return days
@@ -146,10 +143,15 @@ def _days(environ: Mapping[str, str], variable: str) -> float | None:
 
 def _seconds(environ: Mapping[str, str], variable: str, *, default: float, minimum: float) -> float:
     text = environ.get(variable)
-    try:
-        seconds = float(text) if text else default
-    except ValueError:
-        seconds = math.nan
+    seconds = _number(text) if text else default
     if not minimum <= seconds <= DAY:
         raise BadSetting(variable=variable, problem=f"must be seconds, from {minimum:g} to {DAY:g}")
     return seconds
+
+
+def _number(text: str) -> float:
+    """The number that `text` says, or NaN, which is within no bounds."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -115,6 +115,18 @@ days, are not given up with it.
 
 LATER = SQL("5000::bigint")
 
+TAKE_OVER = RELEASE.format(which=ALL, attempts=COUNTED, delay=APART, version=SAME_VERSION)
+
+HAND_OVER = RELEASE.format(which=ALL, attempts=FORGIVEN, delay=AT_ONCE, version=SAME_VERSION)
+
+PUT_BACK_ORPHANS = RELEASE.format(
+    which=CLAIMED, attempts=COUNTED, delay=AT_ONCE, version=SAME_VERSION
+)
+
+PUT_BACK_STRANGERS = RELEASE.format(
+    which=CLAIMED, attempts=FORGIVEN, delay=LATER, version=VERSION_IF_BEGUN
+)
+
 CLAIMS = """
 select workflow_uuid, coalesce(owner_xid, ''), coalesce(queue_name, ''), name
 from dbos.workflow_status

@@ -4,31 +4,20 @@ import logging
 import time
 from typing import Any
 
-from psycopg.sql import SQL, Composed
+from psycopg.sql import Composed
 
 from . import tables
 from .database import Connection, connected
 from .locks import lease_name
 from .settings import Settings
 
+START = 30.0
+"""Seconds that taking over from an earlier process may take."""
+
 HANDOVER = 3.0
 """Seconds that handing over may take."""
 
 NEVER = 2**31
-
-TAKE_OVER = tables.RELEASE.format(
-    which=tables.ALL,
-    attempts=tables.COUNTED,
-    delay=tables.APART,
-    version=tables.SAME_VERSION,
-)
-
-HAND_OVER = tables.RELEASE.format(
-    which=tables.ALL,
-    attempts=tables.FORGIVEN,
-    delay=tables.AT_ONCE,
-    version=tables.SAME_VERSION,
-)
 
 logger = logging.getLogger("worker")
 
@@ -58,12 +47,9 @@ class TakeOver:
 
     def own(self) -> None:
         """Take over what an earlier process with this executor id has left."""
-        url, executor_id = self._settings.database_url, self._settings.executor_id
-        parameters = {"executor": executor_id, "application": self._settings.app_name}
-        with connected(url, f"dbos-functions worker {executor_id}") as connection:
-            while connection.execute(tables.CLAIMS, parameters).fetchone():
-                self._of(connection, [executor_id])
-                time.sleep(0.02)  # If some were locked.
+        most = self._settings.max_takeovers
+        if moved := _release_own(self._settings, tables.TAKE_OVER, most=most, seconds=START):
+            logger.info("workflows taken over from %s: %d", self._settings.executor_id, moved)
 
     def _of(self, connection: Connection, executors: list[str]) -> int:
         parameters = {
@@ -71,7 +57,7 @@ class TakeOver:
             "application": self._settings.app_name,
             "most": self._settings.max_takeovers,
         }
-        moved = release(connection, TAKE_OVER, parameters)
+        moved = release(connection, tables.TAKE_OVER, parameters)
         if moved:
             logger.info("workflows taken over from %s: %d", ", ".join(executors), moved)
         return moved
@@ -82,23 +68,28 @@ def hand_over(settings: Settings) -> None:
 
     It does not count as a takeover: the workflows are not to blame.
     """
+    if moved := _release_own(settings, tables.HAND_OVER, most=NEVER, seconds=HANDOVER):
+        logger.info("workflows handed over: %d", moved)
+
+
+def _release_own(settings: Settings, statement: Composed, *, most: int, seconds: float) -> int:
+    """Release all that this executor has claimed, also what is locked at first."""
     parameters = {
         "executor": settings.executor_id,
         "executors": [settings.executor_id],
         "application": settings.app_name,
-        "most": NEVER,
+        "most": most,
     }
     moved = 0
     name = f"dbos-functions worker {settings.executor_id}"
-    with connected(settings.database_url, name, seconds=HANDOVER) as connection:
+    with connected(settings.database_url, name, seconds=seconds) as connection:
         while connection.execute(tables.CLAIMS, parameters).fetchone():
-            moved += release(connection, HAND_OVER, parameters)
-            time.sleep(0.02)  # If some were locked.
-    if moved:
-        logger.info("workflows handed over: %d", moved)
+            moved += release(connection, statement, parameters)
+            time.sleep(0.02)
+    return moved
 
 
-def release(connection: Connection, statement: SQL | Composed, parameters: dict[str, Any]) -> int:
+def release(connection: Connection, statement: Composed, parameters: dict[str, Any]) -> int:
     """Put workflows back, or give up those with more than `most` attempts; returns how many went
     back."""
     rows = connection.execute(statement, parameters).fetchall()

@@ -261,6 +261,7 @@ def test_postgres_ends_the_session_of_a_silent_holder(
     silent.take()
     next_one.take()
 
+    assert next_one.held
     next_one.release()
     silent.release()
 
@@ -277,6 +278,7 @@ def test_postgres_ends_the_transaction_of_a_silent_holder(
     silent._connection.execute("begin")
     next_one.take()
 
+    assert next_one.held
     next_one.release()
     silent.release()
 
