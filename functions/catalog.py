@@ -21,7 +21,7 @@ PAUSE = 1.0
 """Seconds at least between two early reads."""
 
 SELECT = text("""
-    select name, queue, description, arguments, result
+    select name, queue, description, arguments, result, signals, partitioned
     from catalog.workflows
     where application = :application
     order by name
@@ -30,18 +30,27 @@ SELECT = text("""
 
 @dataclass(frozen=True)
 class Workflow:
-    """One workflow that can be launched; `arguments` and `result` are JSON Schemas."""
+    """One workflow that can be launched; what it takes and gives as JSON Schemas."""
 
     name: str
     queue: str
     description: str
     arguments: Schema
     result: Schema
+    signals: Mapping[str, Schema]
+    """What it expects to be told, by topic."""
+    partitioned: bool
+    """Whether its queue wants a partition key."""
 
     @cached_property
     def validator(self) -> Any:
         """The schema of the arguments, compiled when the first launch needs it."""
         return compiled(self.arguments)
+
+    @cached_property
+    def signal_validators(self) -> dict[str, Any]:
+        """The schemas of the signals, compiled when the first one is sent."""
+        return {topic: compiled(schema) for topic, schema in self.signals.items()}
 
 
 class Catalog:
@@ -65,19 +74,20 @@ class Catalog:
                     self._read_at = time.monotonic()
         return self._workflows
 
-    def accept(self, name: str, arguments: Mapping[str, Any]) -> Workflow:
-        """The workflow `name`, which takes `arguments`; raises UnknownWorkflow, InvalidArguments.
+    def accept(self, name: str, calls: Mapping[str, Any]) -> Workflow:
+        """The workflow `name`, which takes the arguments of all `calls`, by their JSON pointers.
 
-        Nothing is refused before a worker that has just started had the chance to be heard.
+        Raises UnknownWorkflow, InvalidArguments. Nothing is refused before a worker that has just
+        started had the chance to be heard.
         """
         known = self.workflows()
         try:
-            return _accept(known, name, arguments)
+            return _accept(known, name, calls)
         except (UnknownWorkflow, InvalidArguments):
             newest = self.workflows(max_age=PAUSE)
             if newest is known:
                 raise
-            return _accept(newest, name, arguments)
+            return _accept(newest, name, calls)
 
     def _read(self) -> dict[str, Workflow]:
         with engine().connect() as connection:
@@ -93,8 +103,8 @@ def catalog() -> Catalog:
     return Catalog(settings().app_name)
 
 
-def _accept(workflows: Mapping[str, Workflow], name: str, arguments: Mapping[str, Any]) -> Workflow:
+def _accept(workflows: Mapping[str, Workflow], name: str, calls: Mapping[str, Any]) -> Workflow:
     if name not in workflows:
         raise UnknownWorkflow(name, list(workflows))
-    check(arguments, workflows[name].validator)
+    check(calls, workflows[name].validator)
     return workflows[name]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg.types.json import Json
@@ -21,6 +21,10 @@ class Entry:
     description: str
     arguments: Schema
     result: Schema
+    signals: dict[str, Schema] = field(default_factory=dict)
+    """What it expects to be told, by topic."""
+    partitioned: bool = False
+    """Whether its queue wants a partition key with each launch."""
 
 
 CREATE = """
@@ -35,14 +39,18 @@ create table if not exists catalog.workflows (
     application_version text not null,
     primary key (application, name)
 );
+alter table catalog.workflows
+    add column if not exists signals json not null default '{}',
+    add column if not exists partitioned boolean not null default false;
 """
 
 REMOVE = "delete from catalog.workflows where application = %s and name <> all(%s)"
 
 INSERT = """
 insert into catalog.workflows
-    (application, name, queue, description, arguments, result, application_version)
-values (%s, %s, %s, %s, %s, %s, %s)
+    (application, name, queue, description, arguments, result, signals, partitioned,
+     application_version)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 REPLACE = f"""{INSERT}
@@ -51,6 +59,8 @@ on conflict (application, name) do update set
     description = excluded.description,
     arguments = excluded.arguments,
     result = excluded.result,
+    signals = excluded.signals,
+    partitioned = excluded.partitioned,
     application_version = excluded.application_version
 """
 
@@ -97,6 +107,8 @@ def _rows(entries: Iterable[Entry], application: str, version: str) -> list[tupl
             entry.description,
             Json(entry.arguments),
             Json(entry.result),
+            Json(entry.signals),
+            entry.partitioned,
             version,
         )
         for entry in entries

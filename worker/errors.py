@@ -84,6 +84,10 @@ class InexpressibleResult(WorkerError):
     """{function}: its return type has no JSON Schema: {reason}"""
 
 
+class InexpressibleSignal(WorkerError):
+    """{function}: the type of its signal '{topic}' has no JSON Schema: {reason}"""
+
+
 class NotAtTheTop(WorkerError):
     """{function}: a workflow that can be launched is a function at the top of its module"""
 

@@ -17,12 +17,21 @@ WORKER = SQL("""
 
 FUNCTIONS = SQL("""
     grant usage on schema dbos, catalog to {role};
-    grant select on catalog.workflows to {role};
-    grant select, insert, update (creator_xid) on dbos.workflow_status to {role};
+    grant select on catalog.workflows, dbos.queues, dbos.application_versions to {role};
+    grant select, insert, update (
+        creator_xid, status, owner_xid, queue_name, deduplication_id, recovery_attempts,
+        started_at_epoch_ms, updated_at, completed_at, workflow_deadline_epoch_ms
+    ) on dbos.workflow_status to {role};
     grant insert, select (workflow_uuid) on dbos.workflow_input to {role};
-    grant select on dbos.workflow_output, dbos.workflow_events to {role};
+    grant select on dbos.workflow_output, dbos.workflow_events, dbos.streams to {role};
+    grant select (
+        workflow_uuid, function_id, function_name, error, serialization, child_workflow_id,
+        started_at_epoch_ms, completed_at_epoch_ms
+    ) on dbos.operation_outputs to {role};
+    grant insert, select (message_uuid, message, serialization) on dbos.notifications to {role};
 """)
-"""To launch, and to read the status: no DDL, no deleting, no reading of arguments or steps."""
+"""To launch, cancel, resume, signal and read: no DDL, no deleting, no arguments, no results of
+steps, and no changes but those that cancelling and resuming make."""
 
 NEEDED = """
 select has_table_privilege('dbos.workflow_status', 'update')

@@ -23,6 +23,21 @@ class Queue:
     global_concurrency: int | None = None
     """How many of its workflows run at the same time in the whole fleet."""
     rate_limit: RateLimit | None = None
+    partition_concurrency: int | None = None
+    """The same as `global_concurrency` for each partition: what is launched with the same
+    `partition_key`. With any limit of partitions, every launch has to have a key."""
+    partition_worker_concurrency: int | None = None
+    partition_rate_limit: RateLimit | None = None
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether each launch has to name its partition."""
+        limits = (
+            self.partition_concurrency,
+            self.partition_worker_concurrency,
+            self.partition_rate_limit,
+        )
+        return any(limit is not None for limit in limits)
 
 
 TASKS = Queue("task_queue", worker_concurrency=50)
@@ -43,10 +58,14 @@ QUEUES = (TASKS, ORDERS, REPORTS)
 def register(polling_interval: float) -> None:
     """Store the queues in Postgres, each polled every `polling_interval` seconds."""
     for queue in QUEUES:
+        per_partition = queue.partition_rate_limit
         DBOS.register_queue(
             queue.name,
             worker_concurrency=queue.worker_concurrency,
             global_concurrency=queue.global_concurrency,
             limiter={**queue.rate_limit} if queue.rate_limit else None,
+            partition_concurrency=queue.partition_concurrency,
+            partition_worker_concurrency=queue.partition_worker_concurrency,
+            partition_limiter={**per_partition} if per_partition else None,
             polling_interval_sec=polling_interval,
         )

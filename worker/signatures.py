@@ -11,7 +11,12 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
 
-from .errors import InexpressibleArgument, InexpressibleResult, InvalidArguments
+from .errors import (
+    InexpressibleArgument,
+    InexpressibleResult,
+    InexpressibleSignal,
+    InvalidArguments,
+)
 
 Function = Callable[..., Any]
 
@@ -47,6 +52,16 @@ def result_schema(function: Function) -> Schema:
     except Exception as error:  # A type's own hooks may raise anything.
         raise InexpressibleResult(
             function=qualified(function), reason=_first_line(error)
+        ) from error
+
+
+def signal_schema(function: Function, topic: str, hint: Any) -> Schema:
+    """The schema of what `function` expects as a signal; raises InexpressibleSignal."""
+    try:
+        return _schema(hint, "validation")
+    except Exception as error:  # A type's own hooks may raise anything.
+        raise InexpressibleSignal(
+            function=qualified(function), topic=topic, reason=_first_line(error)
         ) from error
 
 

@@ -27,6 +27,12 @@ class Order(TypedDict):
     tracking: str | None
 
 
+class Payment(TypedDict):
+    """What the signal `payment` tells."""
+
+    paid: bool
+
+
 def may_succeed_later(error: BaseException) -> bool:
     """Whether a step is worth another attempt."""
     return not isinstance(error, OutOfStock)
@@ -64,7 +70,7 @@ def progress(done: int, message: str) -> None:
     DBOS.set_event("progress", {"done": done, "total": 3, "message": message})
 
 
-@workflow(queue="order_queue")
+@workflow(queue="order_queue", signals={"payment": Payment})
 def order(
     item: str = "book",
     quantity: Annotated[int, Field(ge=1)] = 1,
@@ -72,8 +78,8 @@ def order(
 ) -> Order:
     """Sell an item: reserve it, wait for the signal `payment`, ship it.
 
-    The payment is `{"paid": true}`. Any other object cancels the order, none within
-    `payment_timeout` lets it expire; either way the stock is released.
+    The payment is `{"paid": true}`. Any other cancels the order, none within `payment_timeout`
+    lets it expire; either way the stock is released.
     """
     order_id = DBOS.workflow_id
     assert order_id is not None  # It is set in every workflow.
