@@ -1,63 +1,180 @@
 """The bodies and headers of answers."""
 
+import hashlib
 import json
+import math
+import time
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from dbos import WorkflowStatus
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from .settings import settings
-from .tables import Outcome
+from .tables import Outcome, Step
 
 UNFINISHED = {"ENQUEUED", "DELAYED", "PENDING"}
 
-RETRY_AFTER = {"Retry-After": "1"}
-"""Seconds after which asking again is worth it (RFC 9110)."""
+STATUSES = (*sorted(UNFINISHED), "SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
+LONGEST_PAUSE = 3600
+
+STARTED_PER_SECOND = 50
+"""What a worker starts at least of a queue without limits, to say when asking again is worth it."""
+
+
+class Known(Protocol):
+    """Whatever tells which workflow it is, and how it is."""
+
+    @property
+    def workflow_id(self) -> str:
+        """Its id."""
+
+    @property
+    def name(self) -> str:
+        """What was launched."""
+
+    @property
+    def status(self) -> str:
+        """DBOS's own status."""
 
 
 class Answer(JSONResponse):
     """A JSON answer that can carry every string there is."""
 
     def render(self, content: Any) -> bytes:
-        """Write lone surrogates as JSON escapes, since UTF-8 cannot hold them."""
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode(errors="backslashreplace")
+        """The content as JSON."""
+        return as_json(content)
 
 
-def launched(workflow_id: str, workflow: str) -> Answer:
-    """202: the workflow is enqueued; `Location` is where to follow it."""
-    body = {
-        "workflow_id": workflow_id,
-        "workflow": workflow,
-        "status": "ENQUEUED",
-        "links": _links(workflow_id),
-    }
-    return Answer(body, 202, RETRY_AFTER | {"Location": _status_url(workflow_id)})
+def as_json(content: Any) -> bytes:
+    """JSON in UTF-8, with lone surrogates as escapes, since UTF-8 cannot hold them."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace")
+
+
+def accepted(workflow: Known, replayed: bool = False) -> Answer:
+    """202: the workflow is enqueued, or on its way there; `Location` is where to follow it."""
+    headers = {"Location": _status_url(workflow.workflow_id), "Retry-After": "1"}
+    return Answer(_accepted(workflow), 202, headers | _replayed(replayed))
+
+
+def accepted_batch(workflows: Iterable[Known], replayed: bool = False) -> Answer:
+    """202: all workflows of a batch are enqueued."""
+    headers = {"Retry-After": "1"} | _replayed(replayed)
+    return Answer({"workflows": [_accepted(each) for each in workflows]}, 202, headers)
 
 
 def status(workflow: WorkflowStatus, outcome: Outcome) -> Answer:
-    """200: the state of a workflow; times are RFC 3339 in UTC, or null."""
-    body = {
-        "workflow_id": workflow.workflow_id,
-        "workflow": workflow.name,
-        "queue": workflow.queue_name,
-        "status": workflow.status,
-        "created_at": _time(workflow.created_at),
-        "updated_at": _time(workflow.updated_at),
-        "started_at": _time(workflow.dequeued_at),
-        "completed_at": _time(workflow.completed_at),
-        "attempts": workflow.recovery_attempts,
-        "application_version": workflow.app_version,
-        "progress": outcome.progress,
-    }
+    """200: the state of a workflow, and an entity tag (RFC 9110) that changes with it."""
+    answer = Answer(status_body(workflow, outcome))
+    answer.headers["ETag"] = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+    answer.headers["Cache-Control"] = "private, no-cache"
+    answer.headers["Vary"] = "Accept"
+    if workflow.status in UNFINISHED:
+        answer.headers["Retry-After"] = str(_pause(workflow, outcome))
+    return answer
+
+
+def if_changed(request: Request, answer: Response) -> Response:
+    """The answer, or 304 if it is what `If-None-Match` says that the caller has."""
+    tags = [tag.strip().removeprefix("W/") for tag in _if_none_match(request)]
+    if answer.headers["ETag"] not in tags and "*" not in tags:
+        return answer
+    kept = {name: value for name, value in answer.headers.items() if name in NOT_MODIFIED}
+    return Response(status_code=304, headers=kept)
+
+
+def status_body(workflow: WorkflowStatus, outcome: Outcome) -> dict[str, Any]:
+    """All that is known of a workflow."""
+    body = _summary(workflow) | {"progress": outcome.progress}
     if workflow.status == "SUCCESS":
         body["result"] = outcome.result
     if workflow.status == "ERROR":
         body["error"] = _error(outcome.error)
-    body["links"] = _links(workflow.workflow_id)
-    return Answer(body, headers=RETRY_AFTER if workflow.status in UNFINISHED else None)
+    return body | {"links": _links(workflow.workflow_id)}
+
+
+def page(workflows: Sequence[Any], next_cursor: str | None) -> Answer:
+    """200: a page of workflows, and where the next one begins."""
+    listed = [_summary(each) | {"links": _links(each.workflow_id)} for each in workflows]
+    return Answer({"workflows": listed, "next_cursor": next_cursor})
+
+
+def steps(workflow_id: str, recorded: Iterable[Step]) -> Answer:
+    """200: what a workflow has recorded."""
+    listed = [
+        {
+            "name": step.name,
+            "started_at": rfc3339(step.started_at),
+            "completed_at": rfc3339(step.completed_at),
+            "error": _error(step.error) if step.failed else None,
+            "child_workflow_id": step.child_workflow_id,
+        }
+        for step in recorded
+    ]
+    return Answer({"workflow_id": workflow_id, "steps": listed})
+
+
+def explanation(workflow: Known, reason: str, sentence: str, facts: dict[str, Any]) -> Answer:
+    """200: why a workflow is where it is."""
+    body = {"reason": reason, "explanation": sentence, "facts": facts}
+    return Answer(_accepted(workflow) | body)
+
+
+def rfc3339(milliseconds: int | None) -> str | None:
+    """A time of the database as RFC 3339 in UTC."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+NOT_MODIFIED = {"etag", "cache-control", "vary", "retry-after"}
+"""Headers that a 304 has, too."""
+
+
+def _summary(workflow: Any) -> dict[str, Any]:
+    return {
+        "workflow_id": workflow.workflow_id,
+        "workflow": workflow.name,
+        "queue": workflow.queue_name,
+        "status": workflow.status,
+        "created_at": rfc3339(workflow.created_at),
+        "updated_at": rfc3339(workflow.updated_at),
+        "started_at": rfc3339(workflow.dequeued_at),
+        "completed_at": rfc3339(workflow.completed_at),
+        "attempts": workflow.recovery_attempts,
+        "application_version": workflow.app_version,
+    }
+
+
+def _accepted(workflow: Known) -> dict[str, Any]:
+    return {
+        "workflow_id": workflow.workflow_id,
+        "workflow": workflow.name,
+        "status": workflow.status,
+        "links": _links(workflow.workflow_id),
+    }
+
+
+def _replayed(replayed: bool) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if replayed else {}
+
+
+def _pause(workflow: WorkflowStatus, outcome: Outcome) -> int:
+    """Seconds after which asking again is worth it."""
+    if workflow.status == "DELAYED" and workflow.delay_until_epoch_ms is not None:
+        left = workflow.delay_until_epoch_ms / 1000 - time.time()
+        return min(max(math.ceil(left), 1), LONGEST_PAUSE)
+    return 1 + outcome.ahead // STARTED_PER_SECOND
+
+
+def _if_none_match(request: Request) -> list[str]:
+    return ",".join(request.headers.getlist("if-none-match")).split(",")
 
 
 def _links(workflow_id: str) -> dict[str, str]:
@@ -66,13 +183,6 @@ def _links(workflow_id: str) -> dict[str, str]:
 
 def _status_url(workflow_id: str) -> str:
     return f"{settings().status_url}/{quote(workflow_id, safe='')}"
-
-
-def _time(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _error(error: Any) -> dict[str, str]:

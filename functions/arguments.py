@@ -46,19 +46,22 @@ def compiled(schema: Schema) -> Any:
     return jsonschema_rs.validator_for(schema, validate_formats=True, formats=FORMATS)
 
 
-def check(arguments: Mapping[str, Any], validator: Any) -> None:
-    """Raise InvalidArguments unless `arguments` fit the schema."""
-    try:
-        validator.validate(arguments)
-    except jsonschema_rs.ValidationError as first:
-        small = len(json.dumps(arguments)) <= SMALL
-        errors = validator.iter_errors(arguments) if small else [first]
-        located = islice(chain.from_iterable(map(_located, errors)), MAX_ERRORS)
-        raise InvalidArguments(
-            errors=[
-                {"pointer": at, "message": shortened(message, limit=300)} for at, message in located
-            ]
-        ) from None
+def check(values: Mapping[str, Any], validator: Any) -> None:
+    """Raise InvalidArguments unless all `values`, by the JSON pointers to them, fit the schema."""
+    located = islice(chain.from_iterable(_errors(values, validator)), MAX_ERRORS)
+    errors = [{"pointer": at, "message": shortened(said, limit=300)} for at, said in located]
+    if errors:
+        raise InvalidArguments(errors=errors)
+
+
+def _errors(values: Mapping[str, Any], validator: Any) -> Iterator[Iterator[tuple[str, str]]]:
+    for pointer, value in values.items():
+        try:
+            validator.validate(value)
+        except jsonschema_rs.ValidationError as first:
+            small = len(json.dumps(value)) <= SMALL
+            for error in validator.iter_errors(value) if small else [first]:
+                yield ((pointer + at, message) for at, message in _located(error))
 
 
 def _located(error: jsonschema_rs.ValidationError) -> Iterator[tuple[str, str]]:

@@ -7,13 +7,15 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from .main import launch, status
+from .main import cancel, explain, launch, list, resume, signal, status, steps
 from .problems import unrouted
 from .settings import settings
 
+FUNCTIONS = (launch, status, cancel, resume, signal, list, steps, explain)
+
 ROUTES = [
-    Route(path, function, methods=list(HTTPMethod))
-    for function in (launch, status)
+    Route(path, function, methods=[*HTTPMethod])
+    for function in FUNCTIONS
     for path in (f"/{function.__name__}", f"/{function.__name__}/{{path:path}}")
 ]
 

@@ -17,20 +17,39 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
 
 
-async def json_object(request: Request) -> dict[str, Any]:
-    """The JSON object in the body; an empty body is an empty object.
+LARGEST_BATCH = 1000
 
-    Raises BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType, MalformedBody,
-    InvalidArguments.
+
+async def json_value(request: Request) -> Any:
+    """The JSON value in the body.
+
+    Raises BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType, MalformedBody.
+    """
+    body = await _read(request)
+    _check_representation(request)
+    return _parse(body)
+
+
+async def json_calls(request: Request) -> dict[str, dict[str, Any]]:
+    """The arguments in the body, by the JSON pointer (RFC 6901) to where they stand in it.
+
+    That is "" for an object or an empty body, and "/0", "/1"... for an array of objects. Raises
+    what `json_value` raises, and InvalidArguments.
     """
     body = await _read(request)
     if not body:
-        return {}
+        return {"": {}}
     _check_representation(request)
     value = _parse(body)
-    if not isinstance(value, dict):
-        raise InvalidArguments(errors=[{"pointer": "", "message": "is not a JSON object"}])
-    return value
+    if isinstance(value, list) and not 1 <= len(value) <= LARGEST_BATCH:
+        message = f"has to have 1 to {LARGEST_BATCH} items"
+        raise InvalidArguments(errors=[{"pointer": "", "message": message}])
+    batch = value if isinstance(value, list) else []
+    calls = {f"/{at}": item for at, item in enumerate(batch)} or {"": value}
+    for pointer, call in calls.items():
+        if not isinstance(call, dict):
+            raise InvalidArguments(errors=[{"pointer": pointer, "message": "is not a JSON object"}])
+    return calls
 
 
 async def _read(request: Request) -> bytes:

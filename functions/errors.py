@@ -38,6 +38,44 @@ class UnknownParameter(FunctionError):
     title = "Unknown parameter"
 
 
+class BadParameter(FunctionError):
+    """The query parameter {parameter!r} has to be {wanted}."""
+
+    status = 400
+    title = "Bad parameter"
+
+    def __init__(self, parameter: str, wanted: str) -> None:
+        super().__init__(parameter=parameter, wanted=wanted)
+
+
+class NotWithBatch(FunctionError):
+    """The query parameter {parameter!r} cannot be used with a batch."""
+
+    status = 400
+    title = "Bad parameter"
+
+
+class PartitionKeyMissing(FunctionError):
+    """The queue {queue!r} of this workflow is partitioned: partition_key has to be given."""
+
+    status = 400
+    title = "Partition key missing"
+
+
+class PartitionKeyMeaningless(FunctionError):
+    """The queue {queue!r} of this workflow is not partitioned: partition_key means nothing."""
+
+    status = 400
+    title = "Partition key meaningless"
+
+
+class BadHeader(FunctionError):
+    """The header {header} has to be {wanted}."""
+
+    status = 400
+    title = "Bad header"
+
+
 class NothingHere(FunctionError):
     """There is nothing at this path."""
 
@@ -80,6 +118,21 @@ class UnknownMethod(FunctionError):
     title = "Unknown method"
 
 
+class DuplicateWorkflow(FunctionError):
+    """The workflow {workflow_id!r} holds this deduplication id already."""
+
+    status = 409
+    title = "Duplicate workflow"
+    members = ("workflow_id",)
+
+
+class WrongState(FunctionError):
+    """The workflow {workflow_id!r} is {state}, so it cannot be {done}."""
+
+    status = 409
+    title = "Wrong state"
+
+
 class BodyTooLarge(FunctionError):
     """The body is larger than {limit} bytes."""
 
@@ -109,6 +162,13 @@ class InvalidArguments(FunctionError):
     status = 422
     title = "Invalid arguments"
     members = ("errors",)
+
+
+class KeyReused(FunctionError):
+    """This Idempotency-Key has been used before, with another body."""
+
+    status = 422
+    title = "Idempotency key reused"
 
 
 class NoWorkerYet(FunctionError):

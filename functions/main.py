@@ -1,53 +1,181 @@
 """The functions: each parses its request, uses a client of its own, and answers."""
 
-import uuid
+from collections.abc import Callable
+from contextlib import suppress
 
-from dbos import DBOSClient, EnqueueOptions
+from dbos import DBOSClient, WorkflowStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import answers
-from .body import json_object
+from . import answers, tables
+from .access import Caller, caller, visible
 from .catalog import catalog
 from .client import engine, use_client
-from .errors import UnknownWorkflowId
+from .cursor import Cursor
+from .errors import DatabaseUnavailable, NothingHere, WrongState
+from .events import event_stream
+from .explanation import Situation
+from .launches import LONGEST_WAIT, enqueue, read_launch
+from .parameters import Query
 from .settings import settings
-from .tables import outcome
+from .signals import read_signal, send
 from .target import argument, target, workflow_id
-from .tracing import trace_context
+from .waiting import finished, unless_gone
+
+RESUMABLE = {"CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
 @target("POST")
 async def launch(request: Request) -> Response:
-    """`POST /{workflow}` with its named arguments in JSON: enqueue it."""
-    name, arguments, new_id = argument(request), await json_object(request), str(uuid.uuid4())
-
-    def enqueue(client: DBOSClient) -> None:
-        options: EnqueueOptions = {
-            "workflow_name": name,
-            "queue_name": catalog().accept(name, arguments).queue,
-            "workflow_id": new_id,
-        }
-        if trace := trace_context(request):
-            options["otel_context"] = trace
-        client.enqueue(options, **arguments)
-
-    await use_client(enqueue)
-    return answers.launched(new_id, name)
+    """`POST /{workflow}` with its named arguments in JSON, or an array of them: enqueue it."""
+    wanted = await read_launch(request, argument(request))
+    launched = await use_client(lambda client: enqueue(wanted, client))
+    if wanted.is_batch:
+        return answers.accepted_batch(launched, launched[0].replayed)
+    [one] = launched
+    with suppress(DatabaseUnavailable):  # What is enqueued is not undone by that.
+        if await unless_gone(request, finished(one.workflow_id, wanted.wait)):
+            return await use_client(_status(wanted.by, one.workflow_id))
+    return answers.accepted(one, one.replayed)
 
 
 @target("GET")
 async def status(request: Request) -> Response:
     """`GET /{workflow_id}`: its state, whether it runs, has finished or has failed."""
-    wanted = workflow_id(request)
+    wanted, by = workflow_id(request), caller(request)
+    wait = Query(request, "wait").number("wait", LONGEST_WAIT) or 0.0
+    read = _status(by, wanted)
+    if _wants_events(request):
+        return await event_stream(request, by, wanted)
+    answer = await use_client(read)
+    if wait and "Retry-After" in answer.headers:
+        await unless_gone(request, finished(wanted, wait))
+        answer = await use_client(read)
+    return answers.if_changed(request, answer)
+
+
+@target("POST")
+async def cancel(request: Request) -> Response:
+    """`POST /{workflow_id}`: end it before its next step, and its children if that is wanted."""
+    query = Query(request, "cancel_children")
+    children = query.choice("cancel_children", "true", "false") == "true"
+
+    def end(client: DBOSClient, workflow: WorkflowStatus) -> None:
+        client.cancel_workflow(workflow.workflow_id, cancel_children=children)
+
+    now = await _control(request, answers.UNFINISHED, "cancelled", end)
+    if now.status in ("SUCCESS", "ERROR"):  # It was faster.
+        raise WrongState(workflow_id=now.workflow_id, state=now.status, done="cancelled")
+    return answers.accepted(now)
+
+
+@target("POST")
+async def resume(request: Request) -> Response:
+    """`POST /{workflow_id}`: enqueue it again, to go on from its last step."""
+    Query(request)
+
+    def enqueue_again(client: DBOSClient, workflow: WorkflowStatus) -> None:
+        published = catalog().workflows().get(workflow.name)
+        queue = published.queue if published else None
+        client.resume_workflow(workflow.workflow_id, queue_name=queue)
+
+    return answers.accepted(await _control(request, RESUMABLE, "resumed", enqueue_again))
+
+
+@target("POST")
+async def signal(request: Request) -> Response:
+    """`POST /{workflow_id}/{topic}` with a JSON value: send it to the workflow."""
+    wanted = await read_signal(request)
+    workflow, replayed = await use_client(lambda client: send(wanted, client))
+    return answers.accepted(workflow, replayed)
+
+
+@target("GET")
+async def list(request: Request) -> Response:
+    """`GET /`: a page of the workflows that the caller may see, newest first."""
+    if argument(request):
+        raise NothingHere
+    query = Query(request, "status", "workflow", "since", "until", "limit", "cursor")
+    limit = query.integer("limit", 1, 100) or 20
+    last = Cursor.parse(text) if (text := query.text("cursor")) else None
+    filters = {
+        "application": settings().app_name,
+        "user": caller(request).only,
+        "statuses": query.choices("status", answers.STATUSES) or None,
+        "names": query.texts("workflow") or None,
+        "since": query.time("since"),
+        "until": query.time("until"),
+        "last_created_at": last and last.created_at,
+        "last_id": last and last.workflow_id,
+    }
+    found = await use_client(lambda _: tables.workflows(engine(), limit=limit + 1, **filters))
+    shown, more = found[:limit], len(found) > limit
+    next_cursor = str(Cursor(shown[-1].created_at, shown[-1].workflow_id)) if more else None
+    return answers.page(shown, next_cursor)
+
+
+@target("GET")
+async def steps(request: Request) -> Response:
+    """`GET /{workflow_id}`: what it has recorded so far, in order."""
+    Query(request)
+    wanted, by = workflow_id(request), caller(request)
 
     def read(client: DBOSClient) -> Response:
-        found = client.list_workflows(workflow_ids=[wanted], load_input=False, load_output=False)
-        if not found:
-            raise UnknownWorkflowId(workflow_id=wanted)
-        return answers.status(found[0], outcome(engine(), wanted))
+        visible(client, by, wanted)
+        return answers.steps(wanted, tables.steps(engine(), wanted))
 
     return await use_client(read)
+
+
+@target("GET")
+async def explain(request: Request) -> Response:
+    """`GET /{workflow_id}`: why it is where it is."""
+    Query(request)
+    wanted, by = workflow_id(request), caller(request)
+
+    def read(client: DBOSClient) -> Response:
+        workflow = visible(client, by, wanted)
+        rows = tables.situation(engine(), settings().app_name, wanted)
+        situation = Situation(*rows, published=workflow.name in catalog().workflows())
+        return answers.explanation(workflow, *situation.explain(), situation.facts())
+
+    return await use_client(read)
+
+
+def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:
+    def read(client: DBOSClient) -> Response:
+        return answers.status(visible(client, by, wanted), tables.outcome(engine(), wanted))
+
+    return read
+
+
+def _wants_events(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "").lower()
+
+
+async def _control(
+    request: Request,
+    allowed: set[str],
+    done: str,
+    act: Callable[[DBOSClient, WorkflowStatus], None],
+) -> WorkflowStatus:
+    """Do something to the workflow in the path, if its state is `allowed`; returns how it is now.
+
+    Raises UnknownWorkflowId, WrongState.
+    """
+    wanted, by = workflow_id(request), caller(request)
+    acted = False
+
+    def work(client: DBOSClient) -> WorkflowStatus:
+        nonlocal acted
+        workflow = visible(client, by, wanted)
+        if not acted and workflow.status not in allowed:
+            raise WrongState(workflow_id=wanted, state=workflow.status, done=done)
+        acted = True  # It may be done again when the connection dies.
+        act(client, workflow)
+        return visible(client, by, wanted)
+
+    return await use_client(work)
 
 
 if __name__ == "main":  # The name that functions-framework gives it: an instance is starting.

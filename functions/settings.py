@@ -25,6 +25,7 @@ class Settings:
     app_name: str
     pool_size: int
     status_url: str
+    events_seconds: float = 55.0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

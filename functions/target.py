@@ -1,4 +1,4 @@
-"""Make a handler a target of functions-framework: its method, its parameters, its errors."""
+"""Make a handler a target of functions-framework: its method, its argument, its errors."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .errors import MethodNotAllowed, NothingHere, UnknownParameter, UnknownWorkflowId
+from .errors import MethodNotAllowed, NothingHere, UnknownWorkflowId
 from .problems import problem
 
 MAX_ID = 1024
@@ -18,7 +18,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def target(method: str) -> Callable[[Handler], Handler]:
-    """A handler that answers only `method`, knows no query parameters, and never raises."""
+    """A handler that answers only `method`, and never raises."""
     allowed = f"{method}, HEAD" if method == "GET" else method
 
     def make_target(handler: Handler) -> Handler:
@@ -27,8 +27,6 @@ def target(method: str) -> Callable[[Handler], Handler]:
             try:
                 if request.method not in allowed.split(", "):
                     raise MethodNotAllowed(request.method, allowed)
-                for parameter in request.query_params:
-                    raise UnknownParameter(parameter=parameter)
                 return await handler(request)
             except Exception as error:
                 return problem(error)
@@ -47,7 +45,11 @@ def argument(request: Request) -> str:
 
 def workflow_id(request: Request) -> str:
     """The workflow id in the path; raises UnknownWorkflowId for one that nothing can have."""
-    candidate = argument(request)
+    return checked_id(argument(request))
+
+
+def checked_id(candidate: str) -> str:
+    """A workflow id; raises UnknownWorkflowId for one that nothing can have."""
     if not candidate.strip() or "\0" in candidate or len(candidate) > MAX_ID:
         raise UnknownWorkflowId(workflow_id=candidate)
     return candidate

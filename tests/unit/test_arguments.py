@@ -28,7 +28,7 @@ SCHEMA = {
 def errors(**arguments: Any) -> list[tuple[str, str]]:
     """What is wrong with the arguments, as pointers and messages."""
     try:
-        check(arguments, compiled(SCHEMA))
+        check({"": arguments}, compiled(SCHEMA))
     except InvalidArguments as error:
         return [(each["pointer"], each["message"]) for each in vars(error)["errors"]]
     return []

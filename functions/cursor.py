@@ -1,0 +1,33 @@
+"""Where a page of `list` ends: opaque to callers, stable while workflows are added."""
+
+import base64
+import binascii
+import json
+from typing import NamedTuple
+
+from .errors import BadParameter
+
+
+class Cursor(NamedTuple):
+    """The last workflow of a page; `created_at` is milliseconds of the epoch."""
+
+    created_at: int
+    workflow_id: str
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """The cursor that a page has named as the next; raises BadParameter for anything else."""
+        try:
+            padded = text + "=" * (-len(text) % 4)
+            created_at, workflow_id = json.loads(base64.b64decode(padded, b"-_", validate=True))
+            if type(created_at) is not int or not 0 <= created_at < 2**63:
+                raise ValueError
+            if type(workflow_id) is not str or "\0" in workflow_id:
+                raise ValueError
+            workflow_id.encode()
+        except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+            raise BadParameter("cursor", "the next_cursor of a page") from error
+        return cls(created_at, workflow_id)

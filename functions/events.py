@@ -1,0 +1,166 @@
+"""Server-sent events (HTML Living Standard, section 9.2): a workflow as it goes on."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dbos import DBOSClient
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+
+from . import answers
+from .access import Caller, visible
+from .client import engine, use_client
+from .errors import BadHeader, DatabaseUnavailable, UnknownWorkflowId
+from .settings import settings
+from .tables import StreamValue, outcome, stream_values
+from .waiting import NOTHING, watch
+
+VALUES = 500
+"""Values of streams that are read at once."""
+
+CLOSED = "__DBOS_STREAM_CLOSED__"
+"""What DBOS writes at the end of a stream."""
+
+PAUSE = 0.1
+"""Seconds at least between two looks for the same client."""
+
+AGAIN = 1000
+"""Milliseconds after which a client that was cut off is to come back."""
+
+
+@dataclass
+class Position:
+    """What a client has been sent; as text it is the `id` of an event."""
+
+    status: str = ""
+    progress: str = ""
+    offsets: dict[str, int] = field(default_factory=dict)
+    ended: str = ""
+
+    def __str__(self) -> str:
+        compact = json.dumps([self.status, self.progress, self.offsets, self.ended])
+        return base64.urlsafe_b64encode(compact.encode()).decode()
+
+    @classmethod
+    def from_request(cls, request: Request) -> "Position":
+        """Where `Last-Event-ID` says that the client is; raises BadHeader."""
+        last = request.headers.get("last-event-id")
+        if not last:
+            return cls()
+        try:
+            status, progress, offsets, ended = json.loads(base64.b64decode(last, b"-_", True))
+            position = cls(str(status), str(progress), dict(offsets), str(ended))
+            if not all(type(n) is int and 0 <= n < 2**31 for n in position.offsets.values()):
+                raise ValueError
+        except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+            raise BadHeader(header="Last-Event-ID", wanted="the id of an event") from error
+        return position
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A workflow at one moment, and what its streams have that was not sent yet."""
+
+    body: dict[str, Any]
+    values: list[StreamValue]
+
+    @property
+    def status(self) -> str:
+        """Tells this state from others; without the progress, which has events of its own."""
+        return _digest({name: value for name, value in self.body.items() if name != "progress"})
+
+    @property
+    def complete(self) -> bool:
+        """Whether the streams have no more values at this moment."""
+        return len(self.values) < VALUES
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will follow."""
+        return self.complete and self.body["status"] not in answers.UNFINISHED
+
+    def is_behind(self, position: Position) -> bool:
+        """Whether a client has been sent the last event already."""
+        return self.ended and not self.values and position.ended == self.status
+
+    def events(self, position: Position) -> Iterator[ServerSentEvent]:
+        """What is new after `position`, which moves on with each event."""
+        if self.status != position.status:
+            position.status = self.status
+            yield _event("status", self.body, position)
+        progress = self.body["progress"]
+        if progress is not None and (digest := _digest(progress)) != position.progress:
+            position.progress = digest
+            yield _event("progress", progress, position)
+        for each in self.values:
+            position.offsets[each.key] = each.offset + 1
+            if each.value != CLOSED:
+                data = {"key": each.key, "offset": each.offset, "value": each.value}
+                yield _event("stream", data, position)
+        if self.ended:
+            position.ended = self.status
+            yield _event("end", {"status": self.body["status"]}, position)
+
+
+async def event_stream(request: Request, by: Caller, workflow_id: str) -> Response:
+    """200 with the events of a workflow, or 204 for a client that has been sent the last one.
+
+    Raises UnknownWorkflowId, BadHeader, DatabaseUnavailable, NoWorkerYet before anything is sent.
+    """
+    position = Position.from_request(request)
+    first = await _snapshot(by, workflow_id, position)
+    if first.is_behind(position):
+        return Response(status_code=204)
+    return EventSourceResponse(_events(by, workflow_id, position, first), sep="\n")
+
+
+async def _events(
+    by: Caller, workflow_id: str, position: Position, snapshot: Snapshot
+) -> AsyncIterator[ServerSentEvent]:
+    yield ServerSentEvent(retry=AGAIN, sep="\n")
+    end, version = time.monotonic() + settings().events_seconds, NOTHING
+    while (left := end - time.monotonic()) > 0:
+        for event in snapshot.events(position):
+            yield event
+        if snapshot.ended:
+            return
+        try:
+            if snapshot.complete:
+                async with asyncio.timeout(left):
+                    version = await watch().change(workflow_id, version) or NOTHING
+            snapshot = await _snapshot(by, workflow_id, position)
+        except UnknownWorkflowId:
+            yield _event("end", {"status": None}, position)
+            return
+        except DatabaseUnavailable:
+            await asyncio.sleep(PAUSE)
+        except TimeoutError:
+            break
+        await asyncio.sleep(PAUSE)
+    yield _event("reconnect", {}, position)
+
+
+async def _snapshot(by: Caller, workflow_id: str, position: Position) -> Snapshot:
+    def read(client: DBOSClient) -> Snapshot:
+        workflow = visible(client, by, workflow_id)
+        # The streams last: what is written before the end of a workflow is not missed then.
+        body = answers.status_body(workflow, outcome(engine(), workflow_id))
+        return Snapshot(body, stream_values(engine(), workflow_id, position.offsets, VALUES))
+
+    return await use_client(read)
+
+
+def _event(name: str, data: Any, position: Position) -> ServerSentEvent:
+    return ServerSentEvent(answers.as_json(data).decode(), event=name, id=str(position), sep="\n")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(answers.as_json(value)).hexdigest()[:16]

@@ -1,0 +1,236 @@
+"""Why a workflow is where it is: one sentence for people, a reason and facts for programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row
+
+from .answers import rfc3339
+
+INTERNAL_QUEUE = "_dbos_internal_queue"
+"""DBOS's own, without limits: for what was in no queue before."""
+
+
+class Explanation(NamedTuple):
+    """Why; `reason` is one of those in REASONS."""
+
+    reason: str
+    sentence: str
+
+
+REASONS = (
+    "delayed",
+    "queued",
+    "concurrency_limit",
+    "worker_concurrency_limit",
+    "rate_limit",
+    "no_queue",
+    "no_partition_key",
+    "no_live_worker",
+    "no_live_worker_of_version",
+    "owner_dead",
+    "running",
+    "waiting_for_signal",
+    "waiting_for_children",
+    "sleeping",
+    "finished",
+    "failed",
+    "cancelled",
+    "given_up",
+)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What Postgres knows: of the workflow, of its queue, and of the workers that are alive."""
+
+    workflow: Row[Any]
+    queue: Row[Any] | None
+    workers: Sequence[Row[Any]]
+    """Of each version how many are alive; the version that leads is the first."""
+    published: bool
+    """Whether the catalog has a workflow of this name."""
+
+    @cached_property
+    def live(self) -> dict[str, int]:
+        """The versions that have live workers, and how many."""
+        return {each.version: each.workers for each in self.workers if each.workers}
+
+    @property
+    def version(self) -> str | None:
+        """The only version whose workers may execute the workflow; None if there is none yet."""
+        leading = self.workers[0].version if self.workers else None
+        return self.workflow.application_version or leading
+
+    def explain(self) -> Explanation:
+        """The first reason that applies."""
+        workflow = self.workflow
+        match workflow.status:
+            case "DELAYED":
+                return self._delayed()
+            case "ENQUEUED":
+                return self._no_worker() or self._blocked() or self._queued()
+            case "PENDING":
+                return self._abandoned() or self._executing()
+            case "SUCCESS":
+                return Explanation("finished", f"It succeeded at {_at(workflow.completed_at)}.")
+            case "ERROR":
+                return Explanation("failed", f"It failed at {_at(workflow.completed_at)}.")
+            case "CANCELLED":
+                at = _at(workflow.completed_at)
+                return Explanation("cancelled", f"It was cancelled at {at}; it can be resumed.")
+        return Explanation(
+            "given_up",
+            f"It was given up at {_at(workflow.completed_at)}, since its workers died each time "
+            "they executed it; it can be resumed.",
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What the explanation rests on; what does not apply is left out."""
+        workflow, queue = self.workflow, self.queue
+        found = {
+            "queue": workflow.queue,
+            "partition_key": workflow.partition_key,
+            "ahead": workflow.ahead,
+            "application_version": workflow.application_version,
+            "live_workers": [{"version": v, "workers": n} for v, n in self.live.items()],
+            "delayed_until": rfc3339(workflow.delayed_until) if self._is("DELAYED") else None,
+            "deadline": rfc3339(workflow.deadline),
+            "attempts": workflow.attempts,
+            "owner_alive": workflow.owner_alive,
+            "step": self._step if self._is("PENDING") else None,
+            "step_started_at": rfc3339(self._since) if self._is("PENDING") else None,
+            "unfinished_children": workflow.unfinished_children,
+        }
+        if queue is not None and self._is("ENQUEUED"):
+            found |= dict(queue._mapping)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _is(self, status: str) -> bool:
+        return bool(self.workflow.status == status)
+
+    @property
+    def _step(self) -> int:
+        return (self.workflow.step or 0) + 1
+
+    @property
+    def _since(self) -> int | None:
+        return max(
+            filter(None, (self.workflow.step_completed_at, self.workflow.started_at)), default=None
+        )
+
+    def _delayed(self) -> Explanation:
+        sentence = f"It is delayed until {_at(self.workflow.delayed_until)}"
+        if not self.live:
+            sentence += "; no worker is alive at the moment"
+        elif not self.published and not self.workflow.is_child:
+            sentence += "; no worker has published a workflow of its name"
+        return Explanation("delayed", f"{sentence}.")
+
+    def _no_worker(self) -> Explanation | None:
+        if not self.live:
+            return Explanation("no_live_worker", "No worker is alive.")
+        if self.version in self.live:
+            return None
+        alive = " and ".join(map(repr, self.live))
+        return Explanation(
+            "no_live_worker_of_version",
+            f"It waits for a worker of version {self.version!r}; those alive are of {alive}.",
+        )
+
+    def _blocked(self) -> Explanation | None:
+        name, queue = self.workflow.queue, self.queue
+        if name == INTERNAL_QUEUE:
+            return None
+        if queue is None:
+            return Explanation("no_queue", f"No worker has declared the queue {name!r}.")
+        if self.workflow.partition_key is None and queue.partitioned:
+            return Explanation(
+                "no_partition_key", f"The queue {name!r} is partitioned, and it has no key."
+            )
+        return _limit(name, queue, self.live[self.version or ""])
+
+    def _queued(self) -> Explanation:
+        ahead, name = self.workflow.ahead, self.workflow.queue
+        if ahead:
+            return Explanation("queued", f"{_workflows(ahead)} ahead of it in the queue {name!r}.")
+        return Explanation("queued", f"It is the next in the queue {name!r}.")
+
+    def _abandoned(self) -> Explanation | None:
+        if self.workflow.owner_alive:
+            return None
+        sentence = "The worker that was executing it is no longer alive"
+        if not self.live:
+            return Explanation("owner_dead", f"{sentence}, and neither is any other.")
+        if self.version not in self.live:
+            sentence += f", and neither is any other of version {self.version!r}"
+            return Explanation("owner_dead", f"{sentence}.")
+        return Explanation("owner_dead", f"{sentence}; another one is about to take it over.")
+
+    def _executing(self) -> Explanation:
+        workflow, since = self.workflow, _at(self._since)
+        if workflow.step_name == "DBOS.sleep" and workflow.step_completed_at > workflow.now:
+            until = _at(workflow.step_completed_at)
+            return Explanation("sleeping", f"It sleeps until {until}.")
+        if workflow.step_name == "DBOS.sleep" and workflow.step > 1 and not workflow.step_before:
+            # `DBOS.recv` records when it will have waited for long enough, then its own result.
+            return Explanation(
+                "waiting_for_signal", f"It has been waiting for a signal since {since}."
+            )
+        sentence = f"It has been executing step {self._step} since {since}"
+        if children := workflow.unfinished_children:
+            sentence += f", and {_workflows(children, 'of its children')} unfinished"
+            return Explanation("waiting_for_children", f"{sentence}.")
+        return Explanation("running", f"{sentence}.")
+
+
+def _limit(name: str, queue: Row[Any], workers: int) -> Explanation | None:
+    """The first limit of a queue that is reached."""
+    per_worker = "executes as many workflows as the live workers may"
+    limits = [
+        ("concurrency_limit", queue.running, queue.concurrency, "executes {} at most"),
+        (
+            "concurrency_limit",
+            queue.partition_running,
+            queue.partition_concurrency,
+            "executes {} of a partition at most",
+        ),
+        (
+            "rate_limit",
+            queue.started,
+            queue.rate_limit_max,
+            f"starts {{}} in {queue.rate_limit_period_sec} s at most",
+        ),
+        (
+            "rate_limit",
+            queue.partition_started,
+            queue.partition_rate_limit_max,
+            f"starts {{}} of a partition in {queue.partition_rate_limit_period_sec} s at most",
+        ),
+        (
+            "worker_concurrency_limit",
+            queue.running,
+            queue.worker_concurrency and queue.worker_concurrency * workers,
+            per_worker,
+        ),
+        (
+            "worker_concurrency_limit",
+            queue.partition_running,
+            queue.partition_worker_concurrency and queue.partition_worker_concurrency * workers,
+            f"{per_worker} of a partition",
+        ),
+    ]
+    for reason, count, most, sentence in limits:
+        if most is not None and count >= most:
+            return Explanation(reason, f"The queue {name!r} {sentence.format(most)}.")
+    return None
+
+
+def _workflows(number: int, of: str = "workflows") -> str:
+    return f"{number} {of} {'is' if number == 1 else 'are'}"
+
+
+def _at(milliseconds: int | None) -> str:
+    return rfc3339(milliseconds) or "an unknown time"

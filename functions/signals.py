@@ -1,0 +1,94 @@
+"""One signal: a message to a workflow, which receives it with `DBOS.recv(topic)`."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from dbos import DBOSClient, WorkflowStatus
+from starlette.requests import Request
+
+from .access import Caller, caller, visible
+from .answers import UNFINISHED
+from .arguments import check
+from .body import json_value
+from .catalog import catalog
+from .client import engine
+from .errors import KeyReused, NothingHere, WrongState
+from .parameters import Query, idempotency_key
+from .tables import message
+from .target import argument, checked_id
+
+LONGEST_TOPIC = 255
+
+NAMESPACE = uuid.UUID("a4bb4a4c-5b6e-4ff5-8f2e-0c4f6c1f7a11")
+"""In which an Idempotency-Key becomes the id of a message (UUID version 5, RFC 9562)."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a caller wants a workflow to be told."""
+
+    workflow_id: str
+    topic: str
+    value: Any
+    by: Caller
+    key: str | None
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key for DBOS, which knows one scope only: a workflow."""
+        if self.key is None:
+            return None
+        return str(uuid.uuid5(NAMESPACE, repr((self.by.name, self.topic, self.key))))
+
+
+async def read_signal(request: Request) -> Signal:
+    """What `request` wants; raises NothingHere, UnknownWorkflowId and what `json_value` raises."""
+    Query(request)
+    workflow_id, _, topic = argument(request).rpartition("/")
+    if not topic.strip() or "\0" in topic or len(topic) > LONGEST_TOPIC or not workflow_id:
+        raise NothingHere
+    key = idempotency_key(request)
+    value = await json_value(request)
+    return Signal(checked_id(workflow_id), topic, value, caller(request), key)
+
+
+def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
+    """Send the signal, unless its Idempotency-Key says that it was sent before.
+
+    Raises UnknownWorkflowId, WrongState, InvalidArguments, KeyReused.
+    """
+    workflow = visible(client, signal.by, signal.workflow_id)
+    replayed = _is_sent(signal)
+    if not replayed:
+        if workflow.status not in UNFINISHED:
+            raise WrongState(
+                workflow_id=signal.workflow_id, state=workflow.status, done="signalled"
+            )
+        _check(workflow, signal)
+        client.send(signal.workflow_id, signal.value, signal.topic, signal.idempotency_key)
+        _is_sent(signal)
+    return workflow, replayed
+
+
+def _check(workflow: WorkflowStatus, signal: Signal) -> None:
+    """Raise InvalidArguments unless the value is what the workflow has declared for the topic."""
+    declared = catalog().workflows().get(workflow.name)
+    if declared and signal.topic in declared.signals:
+        check({"": signal.value}, declared.signal_validators[signal.topic])
+
+
+def _is_sent(signal: Signal) -> bool:
+    """Whether the same was sent with this Idempotency-Key; raises KeyReused."""
+    if signal.idempotency_key is None:
+        return False
+    message_id = f"{signal.idempotency_key}::{signal.workflow_id}"  # As DBOS makes it.
+    sent = message(engine(), message_id)
+    if sent and _canonical(sent[0]) != _canonical(signal.value):
+        raise KeyReused
+    return bool(sent)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

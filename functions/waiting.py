@@ -1,0 +1,124 @@
+"""Wait for workflows without holding a connection: one look at Postgres serves all who wait."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from .client import engine, use_client
+from .tables import Version, versions
+
+T = TypeVar("T")
+
+TICK = 0.05
+"""Seconds between two moments at which somebody's look may be due."""
+
+SLOWEST = 0.5
+"""Seconds between two looks for somebody who has waited for long."""
+
+
+NOTHING = Version("", finished=False)
+"""What somebody has seen who has not looked yet."""
+
+
+@dataclass(eq=False)
+class _Waiter:
+    workflow_id: str
+    seen: Version
+    answer: asyncio.Future[Version | None]
+    since: float = field(default_factory=time.monotonic)
+    due: float = 0.0
+
+    def postpone(self, now: float) -> None:
+        """Look more and more rarely, the longer it takes."""
+        self.due = now + min(SLOWEST, (now - self.since) / 10)
+
+
+class Watch:
+    """Looks at the workflows that somebody waits for, all at once and only when it is due."""
+
+    def __init__(self) -> None:
+        self._waiters: set[_Waiter] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def change(self, workflow_id: str, seen: Version = NOTHING) -> Version | None:
+        """Wait until the workflow is no longer as `seen`; None when it does not exist.
+
+        Raises DatabaseUnavailable, NoWorkerYet.
+        """
+        waiter = _Waiter(workflow_id, seen, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        try:
+            return await waiter.answer
+        finally:
+            self._waiters.discard(waiter)
+
+    async def _look(self) -> None:
+        while self._waiters:
+            now = time.monotonic()
+            if due := [each for each in self._waiters if each.due <= now]:
+                await self._look_for(due)
+            await asyncio.sleep(TICK)
+
+    async def _look_for(self, waiters: list[_Waiter]) -> None:
+        ids = sorted({each.workflow_id for each in waiters})
+        try:
+            found = await use_client(lambda _: versions(engine(), ids))
+        except Exception as error:  # Whoever waits has to answer it.
+            for waiter in waiters:
+                if not waiter.answer.done():
+                    waiter.answer.set_exception(error)
+            return
+        for waiter in waiters:
+            version = found.get(waiter.workflow_id)
+            waiter.postpone(time.monotonic())
+            if version != waiter.seen and not waiter.answer.done():
+                waiter.answer.set_result(version)
+
+
+@cache
+def watch() -> Watch:
+    """The watch of this instance."""
+    return Watch()
+
+
+async def finished(workflow_id: str, seconds: float) -> bool:
+    """Wait some seconds for a workflow to end; whether it has, or does not exist any longer.
+
+    Raises DatabaseUnavailable, NoWorkerYet.
+    """
+    if not seconds:
+        return False
+    version: Version | None = NOTHING
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while version and not version.finished:
+                version = await watch().change(workflow_id, version)
+            return True
+    return False
+
+
+async def unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
+    """What `waiting` returns; raises ClientDisconnect as soon as the caller goes away."""
+    gone = asyncio.create_task(_gone(request))
+    task = asyncio.create_task(waiting)
+    try:
+        await asyncio.wait({gone, task}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
