@@ -4,38 +4,17 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import pytest
 from dbos import DBOSClient
 from starlette.testclient import TestClient
+
+from tests.rows import finish
 
 FIELDS = [
     *("workflow_id", "workflow", "queue", "status"),
     *("created_at", "updated_at", "started_at", "completed_at"),
     *("attempts", "application_version", "progress"),
 ]
-
-
-def finish(
-    database: str,
-    workflow_id: str,
-    status: str,
-    *,
-    output: str | None = None,
-    error: str | None = None,
-    serialization: str = "portable_json",
-) -> None:
-    """End a workflow as a worker of any language might."""
-    with psycopg.connect(database) as connection:
-        connection.execute(
-            "update dbos.workflow_status set status = %s, serialization = %s"
-            " where workflow_uuid = %s",
-            (status, serialization, workflow_id),
-        )
-        connection.execute(
-            "insert into dbos.workflow_output (workflow_uuid, output, error) values (%s, %s, %s)",
-            (workflow_id, output, error),
-        )
 
 
 def launch(functions: TestClient) -> str:
