@@ -1,5 +1,6 @@
 """The functions' settings: environment variables, read once per instance."""
 
+import math
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from . import policy
 from .errors import BadSetting
 
 
@@ -22,20 +24,33 @@ class Settings:
 
     database_url: str = field(repr=False)
     auth: str
+    api_keys: Mapping[str, str] = field(repr=False)
+    admins: frozenset[str]
+    jwt_issuer: str
+    jwt_audience: str
+    jwt_jwks_url: str = field(repr=False)
+    cors_origins: tuple[str, ...]
     app_name: str
     pool_size: int
     status_url: str
-    events_seconds: float = 55.0
+    events_seconds: float
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings from `environ`; raises BadSetting, which names the variable."""
         return cls(
             database_url=_database_url(environ),
-            auth=_auth(environ),
+            auth=policy.auth(environ),
+            api_keys=policy.api_keys(environ),
+            admins=policy.admins(environ),
+            jwt_issuer=policy.jwt(environ, "JWT_ISSUER"),
+            jwt_audience=policy.jwt(environ, "JWT_AUDIENCE"),
+            jwt_jwks_url=policy.jwks_url(environ),
+            cors_origins=policy.cors_origins(environ),
             app_name=_app_name(environ),
             pool_size=_pool_size(environ),
             status_url=(environ.get("STATUS_URL") or "/status").rstrip("/"),
+            events_seconds=_events_seconds(environ),
         )
 
 
@@ -63,16 +78,6 @@ def _database_url(environ: Mapping[str, str]) -> str:
     return url
 
 
-def _auth(environ: Mapping[str, str]) -> str:
-    auth = environ.get("AUTH", "")
-    if auth != "none":
-        raise BadSetting(
-            "AUTH must be set to none, which lets in every caller that reaches the functions: "
-            "the platform in front of them has to authenticate"
-        )
-    return auth
-
-
 def _app_name(environ: Mapping[str, str]) -> str:
     name = environ.get("APP_NAME") or "dbos-functions"
     if not re.fullmatch(r"[a-z0-9_-]{3,256}", name):
@@ -85,3 +90,13 @@ def _pool_size(environ: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,3}", size):
         raise BadSetting("POOL_SIZE must be a number of database connections, 1 or more")
     return int(size)
+
+
+def _events_seconds(environ: Mapping[str, str]) -> float:
+    try:
+        seconds = float(environ.get("EVENTS_SECONDS") or "55")
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise BadSetting("EVENTS_SECONDS must be a number of seconds, more than 0")
+    return seconds

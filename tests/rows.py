@@ -18,7 +18,7 @@ def update(database: str, workflow_id: str, **columns: Any) -> None:
     assignments = ", ".join(f"{name} = %({name})s" for name in columns)
     statement = f"update dbos.workflow_status set {assignments} where workflow_uuid = %(id)s"
     with psycopg.connect(database) as connection:
-        assert connection.execute(statement, columns | {"id": workflow_id}).rowcount == 1  # type: ignore[arg-type]
+        assert connection.execute(statement, columns | {"id": workflow_id}).rowcount == 1
 
 
 def finish(
