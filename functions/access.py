@@ -1,41 +1,93 @@
-"""Who is calling, and what they may see."""
+"""Who is calling, and whose workflows they see."""
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 
 from dbos import DBOSClient, WorkflowStatus
 from starlette.requests import Request
 
-from .errors import UnknownWorkflowId
+from .errors import BadCredentials, NoCredentials, UnknownWorkflowId
+from .policy import is_name
+from .settings import settings
+
+ADMIN = "admin"
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever has sent a request; nobody in particular where `AUTH` is `none`."""
+    """Somebody who may call; without a name it is whoever the platform has let in."""
 
     name: str | None
     roles: tuple[str, ...] = ()
 
     @property
     def sees_all(self) -> bool:
-        """Whether workflows of others are visible, too."""
-        return self.name is None or "admin" in self.roles
+        """Whether the workflows of others exist for this caller, too."""
+        return self.name is None or ADMIN in self.roles
 
     @property
-    def only(self) -> str | None:
-        """Whose workflows alone are visible; None for all."""
-        return None if self.sees_all else self.name
+    def sees(self) -> list[str] | None:
+        """The callers whose workflows this one sees, as `list_workflows` wants it: None is all."""
+        return None if self.name is None or self.sees_all else [self.name]
 
 
 def caller(request: Request) -> Caller:
-    """Who has sent `request`."""
-    return Caller(None)
+    """Who has sent `request`, as `target` has found out."""
+    who: Caller = request.state.caller
+    return who
 
 
 def visible(client: DBOSClient, by: Caller, workflow_id: str) -> WorkflowStatus:
     """The workflow, as far as it is visible `by` a caller; raises UnknownWorkflowId."""
     found = client.list_workflows(
-        workflow_ids=[workflow_id], user=by.only, load_input=False, load_output=False
+        workflow_ids=[workflow_id], user=by.sees, load_input=False, load_output=False
     )
     if not found:
         raise UnknownWorkflowId(workflow_id=workflow_id)
     return found[0]
+
+
+async def authenticate(request: Request) -> Caller:
+    """Who sends `request`; raises NoCredentials, BadCredentials, KeysUnavailable."""
+    match settings().auth:
+        case "api_key":
+            return _owner(request.headers.get("x-api-key") or _bearer(request))
+        case "jwt":
+            return await _subject(_bearer(request))
+    return Caller(name=None)
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not credentials.strip():
+        raise NoCredentials
+    return credentials.strip()
+
+
+def _owner(key: str) -> Caller:
+    # Headers are bytes, which Starlette reads as Latin-1.
+    digest = hashlib.sha256(key.encode("latin-1")).hexdigest()
+    # All are compared, so that the time it takes tells nothing.
+    keys = settings().api_keys.items()
+    names = [name for name, known in keys if hmac.compare_digest(known, digest)]
+    if not names:
+        raise BadCredentials
+    return _caller(names[0])
+
+
+async def _subject(token: str) -> Caller:
+    from .tokens import claims  # Only here, since its libraries would slow down every cold start.
+
+    claimed = await claims(token)
+    if not is_name(claimed["sub"]):
+        raise BadCredentials
+    roles = claimed.get("roles")
+    named = [role for role in roles if is_name(role)] if isinstance(roles, list) else []
+    return _caller(claimed["sub"], *named)
+
+
+def _caller(name: str, *roles: str) -> Caller:
+    if name in settings().admins:
+        roles = (*roles, ADMIN)
+    return Caller(name, tuple(dict.fromkeys(roles)))

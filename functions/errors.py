@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from inspect import cleandoc
 from typing import Any, ClassVar
 
+REALM = 'Bearer realm="dbos-functions"'
+"""How to authenticate (RFC 6750)."""
+
 
 class BadSetting(Exception):
     """The functions refuse to start; the message names the variable."""
@@ -74,6 +77,22 @@ class BadHeader(FunctionError):
 
     status = 400
     title = "Bad header"
+
+
+class NoCredentials(FunctionError):
+    """Credentials are required here."""
+
+    status = 401
+    title = "No credentials"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": REALM}
+
+
+class BadCredentials(FunctionError):
+    """The credentials are not accepted."""
+
+    status = 401
+    title = "Bad credentials"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
 
 
 class NothingHere(FunctionError):
@@ -185,6 +204,14 @@ class DatabaseUnavailable(FunctionError):
     status = 503
     title = "Database unavailable"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "2"}
+
+
+class KeysUnavailable(FunctionError):
+    """The credentials cannot be checked at the moment."""
+
+    status = 503
+    title = "Keys unavailable"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
 def shortened(value: Any, limit: int = 200) -> Any:

@@ -100,7 +100,7 @@ async def list(request: Request) -> Response:
     last = Cursor.parse(text) if (text := query.text("cursor")) else None
     filters = {
         "application": settings().app_name,
-        "user": caller(request).only,
+        "users": caller(request).sees,
         "statuses": query.choices("status", answers.STATUSES) or None,
         "names": query.texts("workflow") or None,
         "since": query.time("since"),

@@ -75,7 +75,7 @@ LIST = text("""
            application_version as app_version
     from dbos.workflow_status
     where coalesce(application_name, :application) = :application
-        and (cast(:user as text) is null or authenticated_user = :user)
+        and (cast(:users as text[]) is null or authenticated_user = any(:users))
         and (cast(:statuses as text[]) is null or status = any(:statuses))
         and (cast(:names as text[]) is null or name = any(:names))
         and created_at >= coalesce(:since, 0)

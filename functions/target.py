@@ -8,6 +8,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .access import authenticate
 from .errors import MethodNotAllowed, NothingHere, UnknownWorkflowId
 from .problems import problem
 
@@ -25,6 +26,7 @@ def target(method: str) -> Callable[[Handler], Handler]:
         @functools.wraps(handler)
         async def answer(request: Request) -> Response:
             try:
+                request.state.caller = await authenticate(request)
                 if request.method not in allowed.split(", "):
                     raise MethodNotAllowed(request.method, allowed)
                 return await handler(request)

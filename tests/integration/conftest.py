@@ -1,7 +1,8 @@
 """The functions in this process, on a database of the test's choice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,10 +11,15 @@ from functions import asgi
 from functions.catalog import catalog
 from functions.client import engine
 from functions.settings import settings
+from functions.tokens import keys
 
-Serve = Callable[[str], AbstractContextManager[TestClient]]
+PER_INSTANCE = (settings, engine, catalog, keys, asgi.application)
 
-PER_INSTANCE = (settings, engine, catalog, asgi.application)
+
+class Serve(Protocol):
+    """Starts a new instance of the functions on a database, with settings of the test's choice."""
+
+    def __call__(self, url: str, **environ: str) -> AbstractContextManager[TestClient]: ...
 
 
 @pytest.fixture
@@ -21,16 +27,19 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Starts a new instance of the functions on a database."""
 
     @contextmanager
-    def instance(url: str) -> Iterator[TestClient]:
-        monkeypatch.setenv("DBOS_SYSTEM_DATABASE_URL", url)
-        monkeypatch.setenv("AUTH", "none")
-        for cached in PER_INSTANCE:
-            cached.cache_clear()
-        with TestClient(asgi.application()) as client:
-            yield client
-        engine().dispose()
-        for cached in PER_INSTANCE:
-            cached.cache_clear()
+    def instance(url: str, **environ: str) -> Iterator[TestClient]:
+        with monkeypatch.context() as patch:
+            patch.setenv("DBOS_SYSTEM_DATABASE_URL", url)
+            patch.setenv("AUTH", "none")
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            for cached in PER_INSTANCE:
+                cached.cache_clear()
+            with TestClient(asgi.application()) as client:
+                yield client
+            engine().dispose()
+            for cached in PER_INSTANCE:
+                cached.cache_clear()
 
     return instance
 

@@ -42,6 +42,15 @@ def test_importing_connects_to_nothing_and_reads_no_settings(root: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_a_cold_start_pays_for_no_tokens(root: Path) -> None:
+    """What only AUTH=jwt needs is imported with the first token."""
+    code = "import sys, functions.asgi; print({'jwt', 'cryptography'} & set(sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+
+    assert done.stdout == "set()\n", done.stderr
+
+
 def test_requirements_are_those_of_the_lock(root: Path) -> None:
     """`functions/requirements.txt` is exported from `uv.lock`; its second line says how."""
     header, *requirements = (root / "functions" / "requirements.txt").read_text().splitlines()[1:]
