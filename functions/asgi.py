@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from .cors import shared
 from .main import cancel, explain, launch, list, resume, signal, status, steps
 from .problems import unrouted
 from .settings import settings
@@ -24,7 +25,7 @@ ROUTES = [
 def application() -> Starlette:
     """The functions as one ASGI application."""
     settings()
-    made = Starlette(routes=ROUTES, exception_handlers={HTTPException: unrouted})
+    made = Starlette(routes=ROUTES, exception_handlers={HTTPException: shared(unrouted)})
     made.router.redirect_slashes = False
     return made
 

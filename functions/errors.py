@@ -79,6 +79,13 @@ class BadHeader(FunctionError):
     title = "Bad header"
 
 
+class PreflightRefused(FunctionError):
+    """The browser may not send this request: {reason}."""
+
+    status = 400
+    title = "Preflight refused"
+
+
 class NoCredentials(FunctionError):
     """Credentials are required here."""
 

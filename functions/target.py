@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .access import authenticate
+from .cors import shared
 from .errors import MethodNotAllowed, NothingHere, UnknownWorkflowId
 from .problems import problem
 
@@ -23,6 +24,7 @@ def target(method: str) -> Callable[[Handler], Handler]:
     allowed = f"{method}, HEAD" if method == "GET" else method
 
     def make_target(handler: Handler) -> Handler:
+        @shared
         @functools.wraps(handler)
         async def answer(request: Request) -> Response:
             try:
