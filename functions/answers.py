@@ -59,12 +59,12 @@ def as_json(content: Any) -> bytes:
 def accepted(workflow: Known, replayed: bool = False) -> Answer:
     """202: the workflow is enqueued, or on its way there; `Location` is where to follow it."""
     headers = {"Location": _status_url(workflow.workflow_id), "Retry-After": "1"}
-    return Answer(_accepted(workflow), 202, headers | _replayed(replayed))
+    return Answer(_accepted(workflow), 202, headers | replay(replayed))
 
 
 def accepted_batch(workflows: Iterable[Known], replayed: bool = False) -> Answer:
     """202: all workflows of a batch are enqueued."""
-    headers = {"Retry-After": "1"} | _replayed(replayed)
+    headers = {"Retry-After": "1"} | replay(replayed)
     return Answer({"workflows": [_accepted(each) for each in workflows]}, 202, headers)
 
 
@@ -125,6 +125,11 @@ def explanation(workflow: Known, reason: str, sentence: str, facts: dict[str, An
     return Answer(_accepted(workflow) | body)
 
 
+def replay(replayed: bool) -> dict[str, str]:
+    """The header that tells whether an Idempotency-Key was answered before."""
+    return {"Idempotency-Replayed": "true"} if replayed else {}
+
+
 def rfc3339(milliseconds: int | None) -> str | None:
     """A time of the database as RFC 3339 in UTC."""
     if milliseconds is None:
@@ -159,10 +164,6 @@ def _accepted(workflow: Known) -> dict[str, Any]:
         "status": workflow.status,
         "links": _links(workflow.workflow_id),
     }
-
-
-def _replayed(replayed: bool) -> dict[str, str]:
-    return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
 def _pause(workflow: WorkflowStatus, outcome: Outcome) -> int:

@@ -155,7 +155,10 @@ class Situation:
     def _queued(self) -> Explanation:
         ahead, name = self.workflow.ahead, self.workflow.queue
         if ahead:
-            return Explanation("queued", f"{_workflows(ahead)} ahead of it in the queue {name!r}.")
+            return Explanation(
+                "queued",
+                f"{_are(ahead, 'workflow', 'workflows')} ahead of it in the queue {name!r}.",
+            )
         return Explanation("queued", f"It is the next in the queue {name!r}.")
 
     def _abandoned(self) -> Explanation | None:
@@ -181,7 +184,7 @@ class Situation:
             )
         sentence = f"It has been executing step {self._step} since {since}"
         if children := workflow.unfinished_children:
-            sentence += f", and {_workflows(children, 'of its children')} unfinished"
+            sentence += f", and {_are(children, 'of its children', 'of its children')} unfinished"
             return Explanation("waiting_for_children", f"{sentence}.")
         return Explanation("running", f"{sentence}.")
 
@@ -228,8 +231,8 @@ def _limit(name: str, queue: Row[Any], workers: int) -> Explanation | None:
     return None
 
 
-def _workflows(number: int, of: str = "workflows") -> str:
-    return f"{number} {of} {'is' if number == 1 else 'are'}"
+def _are(number: int, one: str, many: str) -> str:
+    return f"1 {one} is" if number == 1 else f"{number} {many} are"
 
 
 def _at(milliseconds: int | None) -> str:

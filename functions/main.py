@@ -35,7 +35,9 @@ async def launch(request: Request) -> Response:
     [one] = launched
     with suppress(DatabaseUnavailable):  # What is enqueued is not undone by that.
         if await unless_gone(request, finished(one.workflow_id, wanted.wait)):
-            return await use_client(_status(wanted.by, one.workflow_id))
+            ended = await use_client(_status(wanted.by, one.workflow_id))
+            ended.headers.update(answers.replay(one.replayed))
+            return ended
     return answers.accepted(one, one.replayed)
 
 

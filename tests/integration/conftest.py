@@ -12,8 +12,9 @@ from functions.catalog import catalog
 from functions.client import engine
 from functions.settings import settings
 from functions.tokens import keys
+from functions.waiting import watch
 
-PER_INSTANCE = (settings, engine, catalog, keys, asgi.application)
+PER_INSTANCE = (settings, engine, catalog, keys, watch, asgi.application)
 
 
 class Serve(Protocol):

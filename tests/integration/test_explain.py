@@ -1,0 +1,266 @@
+"""`explain`: the truth from the tables and the locks, for each reason there is."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from functions.explanation import REASONS
+from tests.rows import alive, begin, declare_queue, finish, record, update
+
+from .test_waiting import launched
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+def explained(functions: TestClient, workflow_id: str) -> tuple[str, str, dict[str, Any]]:
+    """The reason, the sentence and the facts."""
+    answer = functions.get(f"/explain/{workflow_id}")
+    body = answer.json()
+    assert answer.status_code == 200, body
+    assert body["reason"] in REASONS
+    assert body["explanation"].endswith(".")
+    assert "executor" not in answer.text  # Its name may be that of a host.
+    return body["reason"], body["explanation"], body["facts"]
+
+
+def enqueued(functions: TestClient, database: str, **limits: Any) -> str:
+    """The id of a new workflow in a queue with these limits."""
+    declare_queue(database, "task_queue", **limits)
+    return launched(functions)
+
+
+def running(functions: TestClient, database: str, number: int, **columns: Any) -> None:
+    """Have workflows executed."""
+    for _ in range(number):
+        workflow_id = launched(functions)
+        begin(database, workflow_id)
+        update(database, workflow_id, **columns) if columns else None
+
+
+def test_it_is_delayed(functions: TestClient, database: str) -> None:
+    """Until when, and whether anybody is there to start it then."""
+    workflow_id = functions.post("/launch/greeting?delay=600").json()["workflow_id"]
+
+    reason, sentence, facts = explained(functions, workflow_id)
+    assert reason == "delayed"
+    until = facts["delayed_until"]
+    assert sentence == f"It is delayed until {until}; no worker is alive at the moment."
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[1] == f"It is delayed until {until}."
+        update(database, workflow_id, name="renamed")
+        assert "no worker has published" in explained(functions, workflow_id)[1]
+
+
+def test_no_worker_is_alive(functions: TestClient, database: str) -> None:
+    """The first thing to know, and the facts count what waits."""
+    ahead = [enqueued(functions, database) for _ in range(3)]
+
+    assert explained(functions, ahead[-1])[:2] == ("no_live_worker", "No worker is alive.")
+    facts = explained(functions, ahead[-1])[2]
+    assert (facts["ahead"], facts["live_workers"], facts["queue"]) == (2, [], "task_queue")
+
+
+def test_only_other_versions_are_alive(functions: TestClient, database: str) -> None:
+    """Both versions are named: what is bound to one, and what goes to the one that leads."""
+    bound, free = enqueued(functions, database), enqueued(functions, database)
+    update(database, bound, application_version="old")
+
+    with alive(database, "2", "3"):
+        reason, sentence, facts = explained(functions, bound)
+    assert reason == "no_live_worker_of_version"
+    assert sentence == ("It waits for a worker of version 'old'; those alive are of '3' and '2'.")
+    assert facts["live_workers"] == [
+        {"version": "3", "workers": 1},
+        {"version": "2", "workers": 1},
+    ]
+
+    with alive(database, "1"):
+        reason, sentence, _ = explained(functions, free)
+    assert reason == "no_live_worker_of_version"
+    assert "version '3'; those alive are of '1'" in sentence
+
+
+def test_it_waits_in_the_queue(functions: TestClient, database: str) -> None:
+    """Behind how many: older ones, and those with a lower number of priority."""
+    first = enqueued(functions, database)
+    second = launched(functions)
+    low = functions.post("/launch/greeting?priority=5").json()["workflow_id"]
+    last = launched(functions)
+
+    with alive(database, "1"):
+        assert explained(functions, first)[:2] == (
+            "queued",
+            "It is the next in the queue 'task_queue'.",
+        )
+        assert explained(functions, second)[1] == (
+            "1 workflow is ahead of it in the queue 'task_queue'."
+        )
+        assert explained(functions, last)[2]["ahead"] == 2
+        assert explained(functions, low)[1] == (
+            "3 workflows are ahead of it in the queue 'task_queue'."
+        )
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "said"),
+    [
+        ({"concurrency": 2}, "concurrency_limit", "executes 2 at most"),
+        ({"worker_concurrency": 2}, "worker_concurrency_limit", "as the live workers may"),
+        (
+            {"rate_limit_max": 2, "rate_limit_period_sec": 60.0},
+            "rate_limit",
+            "starts 2 in 60.0 s at most",
+        ),
+        ({"partition_concurrency": 2}, "concurrency_limit", "executes 2 of a partition at most"),
+        ({"partition_worker_concurrency": 2}, "worker_concurrency_limit", "of a partition"),
+        (
+            {"partition_rate_limit_max": 2, "partition_rate_limit_period_sec": 60.0},
+            "rate_limit",
+            "starts 2 of a partition in 60.0 s at most",
+        ),
+        ({"concurrency": 3, "worker_concurrency": 3}, "queued", "next"),
+        ({"rate_limit_max": 3, "rate_limit_period_sec": 60.0}, "queued", "next"),
+    ],
+)
+def test_a_limit_is_reached(
+    functions: TestClient, database: str, limits: dict[str, Any], reason: str, said: str
+) -> None:
+    """Which one, and only if it is."""
+    partition = {"queue_partition_key": "p"}
+    started = {"rate_limited": True, "started_at_epoch_ms": 9_999_999_999_999}
+    running(functions, database, 2, **started, **partition)
+    workflow_id = enqueued(functions, database, **limits)
+    update(database, workflow_id, **partition)
+
+    with alive(database, "1"):
+        found, sentence, facts = explained(functions, workflow_id)
+
+    assert (found, said in sentence) == (reason, True), sentence
+    assert facts["running"] == 2
+    assert limits.items() <= facts.items()
+
+
+def test_its_queue_does_not_exist(functions: TestClient, database: str) -> None:
+    """Nobody polls what nobody has declared; DBOS's own queue is always there."""
+    workflow_id = launched(functions)
+
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[0] == "no_queue"
+        update(database, workflow_id, queue_name="_dbos_internal_queue")
+        assert explained(functions, workflow_id)[0] == "queued"
+
+
+def test_it_has_no_partition_key(functions: TestClient, database: str) -> None:
+    """As another client may have enqueued it."""
+    workflow_id = enqueued(functions, database, partition_concurrency=1)
+
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[0] == "no_partition_key"
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [
+        (("1",), "another one is about to take it over"),
+        ((), "and neither is any other"),
+        (("2",), "and neither is any other of version '1'"),
+    ],
+)
+def test_its_worker_is_dead(
+    functions: TestClient, database: str, workers: tuple[str, ...], said: str
+) -> None:
+    """And whether there is another one for it."""
+    workflow_id = enqueued(functions, database)
+    begin(database, workflow_id, executor="dead")
+    who: AbstractContextManager[None] = alive(database, *workers) if workers else nullcontext()
+
+    with who:
+        reason, sentence, facts = explained(functions, workflow_id)
+
+    assert (reason, facts["owner_alive"]) == ("owner_dead", False)
+    assert said in sentence
+
+
+def test_it_is_running(functions: TestClient, database: str) -> None:
+    """Which step, and since when: the start of the workflow, or the end of the step before."""
+    workflow_id = enqueued(functions, database)
+    begin(database, workflow_id)
+
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[:2] == (
+            "running",
+            "It has been executing step 1 since 1970-01-01T00:00:01.000Z.",
+        )
+        record(database, workflow_id, 1, "first")
+        reason, sentence, facts = explained(functions, workflow_id)
+
+    assert (reason, facts["step"]) == ("running", 2)
+    assert sentence == "It has been executing step 2 since 1970-01-01T00:00:01.500Z."
+
+
+def test_it_waits_for_a_signal(functions: TestClient, database: str) -> None:
+    """DBOS records the time limit of `recv` one step after the one that is still open."""
+    workflow_id = enqueued(functions, database)
+    begin(database, workflow_id)
+    record(database, workflow_id, 1, "reserve")
+    record(database, workflow_id, 3, "DBOS.sleep")
+
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[0] == "waiting_for_signal"
+        record(database, workflow_id, 2, "DBOS.recv")
+        assert explained(functions, workflow_id)[0] == "running"
+
+
+def test_it_sleeps(functions: TestClient, database: str) -> None:
+    """DBOS records the end of a sleep when it begins."""
+    workflow_id = enqueued(functions, database)
+    begin(database, workflow_id)
+    record(database, workflow_id, 1, "DBOS.sleep", completed_at_epoch_ms=32_503_680_000_000)
+
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[:2] == (
+            "sleeping",
+            "It sleeps until 3000-01-01T00:00:00.000Z.",
+        )
+
+
+def test_it_waits_for_children(functions: TestClient, database: str) -> None:
+    """How many of them have not ended."""
+    parent = enqueued(functions, database)
+    begin(database, parent)
+    for _ in range(2):
+        update(database, launched(functions), parent_workflow_id=parent)
+
+    with alive(database, "1"):
+        reason, sentence, _ = explained(functions, parent)
+
+    assert reason == "waiting_for_children"
+    assert sentence.endswith(", and 2 of its children are unfinished.")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("SUCCESS", "finished"),
+        ("ERROR", "failed"),
+        ("CANCELLED", "cancelled"),
+        ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "given_up"),
+    ],
+)
+def test_it_has_ended(functions: TestClient, database: str, status: str, reason: str) -> None:
+    """When, and whether it can be resumed."""
+    workflow_id = launched(functions)
+    finish(database, workflow_id, status)
+
+    found, sentence, _ = explained(functions, workflow_id)
+
+    assert found == reason
+    assert "1970-01-01T00:00:00.001Z" in sentence
+    assert ("resumed" in sentence) == (reason in ("cancelled", "given_up"))
+
+
+def test_an_unknown_workflow_is_not_explained(functions: TestClient) -> None:
+    """404."""
+    assert functions.get("/explain/unknown").status_code == 404

@@ -1,0 +1,181 @@
+"""`?wait=`, entity tags and `Retry-After`: how to follow a workflow without asking all the time."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from functions.client import engine
+from functions.waiting import unless_gone, watch
+from tests.processes import wait_until
+from tests.rows import finish, report_progress
+
+from .conftest import Serve
+
+
+def launched(functions: TestClient, workflow: str = "greeting") -> str:
+    """The id of a new workflow."""
+    return str(functions.post(f"/launch/{workflow}").json()["workflow_id"])
+
+
+def newest(database: str) -> str | None:
+    """The id of the last workflow in the database."""
+    query = "select workflow_uuid from dbos.workflow_status order by created_at desc limit 1"
+    with psycopg.connect(database) as connection:
+        row = connection.execute(query).fetchone()
+    return row[0] if row else None
+
+
+def waiters() -> int:
+    """How many requests wait at this moment."""
+    return len(watch()._waiters)
+
+
+def test_status_waits_for_the_end(functions: TestClient, database: str) -> None:
+    """The answer comes when the workflow has ended, not when the time is over."""
+    workflow_id = launched(functions)
+    with ThreadPoolExecutor() as caller:
+        answer = caller.submit(functions.get, f"/status/{workflow_id}?wait=30")
+        wait_until(waiters)
+        assert not answer.done()
+        finish(database, workflow_id, "SUCCESS", output='"done"')
+
+        assert answer.result().json()["result"] == "done"
+        assert "Retry-After" not in answer.result().headers
+    assert waiters() == 0
+
+
+def test_status_answers_when_the_time_is_over(functions: TestClient) -> None:
+    """200 with what there is."""
+    answer = functions.get(f"/status/{launched(functions)}?wait=0.1")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ENQUEUED")
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_launch_waits_for_the_end(functions: TestClient, database: str) -> None:
+    """200 with the status, as if it had been asked for."""
+    with ThreadPoolExecutor() as caller:
+        answer = caller.submit(functions.post, "/launch/greeting?wait=30")
+        wait_until(waiters)
+        finish(database, wait_until(lambda: newest(database)), "ERROR", error='{"name":"N"}')
+
+        status = answer.result()
+    assert status.status_code == 200
+    assert status.json()["error"]["name"] == "N"
+    assert status.json() == functions.get(f"/status/{newest(database)}").json()
+
+
+def test_launch_answers_202_when_the_time_is_over(functions: TestClient) -> None:
+    """The workflow goes on."""
+    answer = functions.post("/launch/greeting?wait=0.1")
+
+    assert answer.status_code == 202
+    assert functions.get(answer.headers["Location"]).status_code == 200
+
+
+def test_a_replay_can_be_waited_for(functions: TestClient, database: str) -> None:
+    """The same key waits for the same workflow."""
+    key = {"Idempotency-Key": "k"}
+    workflow_id = functions.post("/launch/greeting", headers=key).json()["workflow_id"]
+    finish(database, workflow_id, "SUCCESS", output="1")
+
+    answer = functions.post("/launch/greeting?wait=5", headers=key)
+
+    assert (answer.status_code, answer.json()["result"]) == (200, 1)
+    assert answer.headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_hundred_who_wait_hold_no_connection_and_delay_nobody(
+    serve: Serve, database: str
+) -> None:
+    """With a single connection for all, launches and looks go on between their looks."""
+    with serve(database, POOL_SIZE="1") as functions, ThreadPoolExecutor(101) as callers:
+        ids = [launched(functions) for _ in range(5)]
+        urls = [f"/status/{ids[number % 5]}?wait=30" for number in range(100)]
+        waiting = [callers.submit(functions.get, url) for url in urls]
+        wait_until(lambda: waiters() == 100)
+
+        wait_until(lambda: engine().pool.checkedout() == 0)  # type: ignore[attr-defined]
+        assert functions.post("/launch/greeting").status_code == 202
+        assert not any(answer.done() for answer in waiting)
+        for workflow_id in ids:
+            finish(database, workflow_id, "SUCCESS")
+        assert {answer.result().json()["status"] for answer in waiting} == {"SUCCESS"}
+
+
+def test_one_look_serves_all(functions: TestClient, database: str) -> None:
+    """Twenty who wait for twenty workflows cost one statement at a time."""
+    ids = [launched(functions) for _ in range(20)]
+    statements: list[str] = []
+    from sqlalchemy.event import listen, remove
+
+    def count(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement)
+
+    listen(engine(), "before_cursor_execute", count)
+    with ThreadPoolExecutor(20) as callers:
+        answers = [callers.submit(functions.get, f"/status/{id}?wait=30") for id in ids]
+        wait_until(lambda: waiters() == 20)
+        statements.clear()
+        time.sleep(1)
+        looks = len(statements)
+        remove(engine(), "before_cursor_execute", count)
+        for workflow_id in ids:
+            finish(database, workflow_id, "SUCCESS")
+        assert all(answer.result().status_code == 200 for answer in answers)
+
+    assert looks <= 20  # One by one, it would be hundreds.
+
+
+def test_a_workflow_that_is_deleted_meanwhile_is_waited_for_no_longer(
+    functions: TestClient, database: str
+) -> None:
+    """404, as if it had never been."""
+    workflow_id = launched(functions)
+    with ThreadPoolExecutor() as caller:
+        answer = caller.submit(functions.get, f"/status/{workflow_id}?wait=30")
+        wait_until(waiters)
+        with psycopg.connect(database) as connection:
+            connection.execute("delete from dbos.workflow_status")
+
+        assert answer.result().status_code == 404
+
+
+def test_a_caller_who_goes_away_is_noticed() -> None:
+    """At once; nothing waits any longer for somebody who will not read the answer."""
+    going = asyncio.Event()
+
+    async def receive() -> Message:
+        await going.wait()
+        return {"type": "http.disconnect"}
+
+    async def wait() -> None:
+        going.set()
+        await asyncio.sleep(60)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(unless_gone(Request({"type": "http"}, receive), wait()))
+
+
+def test_what_has_not_changed_is_not_sent_again(functions: TestClient, database: str) -> None:
+    """304 for the tag of the last answer, 200 with another tag after any change."""
+    url = f"/status/{launched(functions)}"
+    first = functions.get(url)
+    tag = first.headers["ETag"]
+
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = functions.get(url, headers={"If-None-Match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["ETag"] == tag
+        assert again.headers["Retry-After"] == "1"
+
+    report_progress(database, url.rpartition("/")[2], {"done": 1})
+    changed = functions.get(url, headers={"If-None-Match": tag})
+    assert (changed.status_code, changed.json()["progress"]) == (200, {"done": 1})
+    assert changed.headers["ETag"] != tag
