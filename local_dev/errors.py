@@ -1,5 +1,21 @@
-"""What can keep local_dev from starting."""
+"""What can keep local_dev from starting, and its site from doing what it is told."""
+
+from functions.errors import FunctionError
 
 
 class CannotStart(Exception):
     """One sentence that says why; the command ends with it."""
+
+
+class ForeignRequest(FunctionError):
+    """Only the page of local_dev itself, on this machine, may do this, with application/json."""
+
+    status = 403
+    title = "Foreign request"
+
+
+class NoWorkerRunning(FunctionError):
+    """No worker is running at the moment."""
+
+    status = 409
+    title = "No worker running"

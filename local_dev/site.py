@@ -1,6 +1,7 @@
 """The page at `/` and all functions behind one server."""
 
 import os
+import signal
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -18,8 +19,12 @@ from functions.problems import unrouted
 from functions.target import target
 
 from . import DATA
+from .errors import ForeignRequest, NoWorkerRunning
 
 PAGE = Path(__file__).parent / "page"
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+"""The names that a browser on this machine knows the site by."""
 
 
 @target("GET")
@@ -33,6 +38,35 @@ async def local_dev(request: Request) -> Response:
     return Answer({"workflows": listed, "worker_pid": worker_pid()})
 
 
+@target("POST")
+async def kill(request: Request) -> Response:
+    """`POST /local_dev/kill`: end the worker as a crash would, with SIGKILL."""
+    refuse_foreign(request)
+    pid = worker_pid()
+    if pid is None:
+        raise NoWorkerRunning
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError as error:
+        raise NoWorkerRunning from error
+    return Answer({"worker_pid": pid}, 202)
+
+
+def refuse_foreign(request: Request) -> None:
+    """Raise ForeignRequest for what another web page may have sent.
+
+    Without a preflight, which is never granted here, it cannot send JSON; browsers say whose
+    request it is; and a page that has its own host name resolve to this machine sends that name.
+    """
+    ours = (
+        request.headers.get("Content-Type") == "application/json"
+        and request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
+        and request.url.hostname in LOOPBACK
+    )
+    if not ours:
+        raise ForeignRequest
+
+
 def worker_pid() -> int | None:
     """The worker's process id as local_dev wrote it down; None while it does not run."""
     path = Path(os.environ[DATA]) / "worker.pid"
@@ -43,6 +77,7 @@ app = Starlette(
     routes=[
         *ROUTES,
         Route("/local_dev", local_dev, methods=["GET"]),
+        Route("/local_dev/kill", kill, methods=["POST"]),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ],
     exception_handlers={HTTPException: unrouted},

@@ -4,10 +4,10 @@ const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 
 const EXAMPLES = { "date-time": "2026-11-22T12:00:00Z", time: "12:00:00", uuid: "a UUID" };
 
-/** The fields for `schema`, ready to be put into a form. */
-export function fields(schema) {
+/** The fields for `schema`, ready to be put into a form; `prefix` sets their ids apart. */
+export function fields(schema, prefix = "argument") {
   return Object.entries(schema.properties ?? {}).map(([name, property]) =>
-    field(name, resolved(property, schema), schema.required?.includes(name) ?? false),
+    field(prefix, name, resolved(property, schema), schema.required?.includes(name) ?? false),
   );
 }
 
@@ -16,9 +16,14 @@ export function fields(schema) {
  * not touched is left out, unless it is required. Throws {pointer, message}.
  */
 export function read(form) {
-  const members = inputs(form).map((input) => [input.dataset.name, readInput(input)]);
-  const given = members.filter(([, text]) => text !== undefined);
-  return `{${given.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join()}}`;
+  const given = [...members(form)].map(([name, text]) => `${JSON.stringify(name)}:${text}`);
+  return `{${given.join()}}`;
+}
+
+/** The same, each by its name. */
+export function members(form) {
+  const all = inputs(form).map((input) => [input.dataset.name, readInput(input)]);
+  return new Map(all.filter(([, text]) => text !== undefined));
 }
 
 /** What people have changed in `form`, by name; `restore` puts it into another form. */
@@ -76,15 +81,17 @@ function resolved(property, schema) {
   return property;
 }
 
-function field(name, property, required) {
+function field(prefix, name, property, required) {
   const input = makeInput(property);
-  input.id = `argument-${name}`;
-  input.required = required;
+  input.id = `${prefix}-${name}`;
+  // A checkbox always says something; to browsers "required" means that it has to be ticked.
+  input.required = required && input.type !== "checkbox";
+  if (required) input.dataset.required = "";
   Object.assign(input.dataset, { name, initial: current(input) });
   if (property.nullable) input.dataset.nullable = "";
   input.addEventListener("input", () => mark(input, ""));
   const label = element("label", { htmlFor: input.id, textContent: name });
-  if (required) label.append(element("small", { textContent: " (required)" }));
+  if (input.required) label.append(element("small", { textContent: " (required)" }));
   const hint = element("small", { id: `${input.id}-hint`, textContent: property.description ?? "" });
   const error = element("small", { id: `${input.id}-error`, className: "error" });
   input.setAttribute("aria-describedby", `${hint.id} ${error.id}`);
@@ -131,10 +138,10 @@ function makeSelect(values, { nullable, default: initial }) {
 
 function readInput(input) {
   const text = current(input);
-  const { initial, nullable } = input.dataset;
+  const { initial, nullable, required } = input.dataset;
   // A number field shows text that is no number, and hides it from scripts as "".
   if (input.validity.badInput) throw problemAt(input, "is not a number");
-  if (text === initial && !input.required) return undefined;
+  if (text === initial && required === undefined) return undefined;
   if (text !== "") return asJson(input, text);
   if (input.required) throw problemAt(input, "is required");
   if (nullable !== undefined) return "null";

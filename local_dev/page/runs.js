@@ -1,108 +1,135 @@
-// The live rows: each follows its workflow until it has ended.
+// The runs on the page: what the server lists, filtered, page by page, newest first.
 
-const UNFINISHED = new Set(["ENQUEUED", "DELAYED", "PENDING"]);
-const LONGEST = 10_000;
+import { UNFINISHED } from "./follow.js";
+import { same, setText } from "./row.js";
+import { Run } from "./run.js";
+import { ask, PAUSE, sleep, visible } from "./server.js";
 
-/** Milliseconds between two looks, where the server does not say. */
-export const PAUSE = 2000;
+const byId = (id) => document.getElementById(id);
+const list = byId("runs");
+const filters = { workflow: byId("of-workflow"), status: byId("in-status") };
+const shown = new Map();
+let catalog = [];
+let [cursor, older] = [null, null];
+let asking = new AbortController();
 
-/** Milliseconds; the functions promise an answer within five seconds. */
-export const PATIENCE = 7000;
+const asked = new URLSearchParams(location.search);
+offerWorkflows(asked.get("workflow") ?? "");
+filters.status.value = asked.get("status") ?? "";
+if (filters.status.selectedIndex < 0) filters.status.value = "";
+for (const select of Object.values(filters)) select.addEventListener("change", filter);
+byId("older").addEventListener("click", () => turnTo(older));
+byId("newest").addEventListener("click", () => turnTo(null));
+keepUp();
 
-/** Add a row on top of `list` and keep it up to date; `ended` is told how the workflow has ended. */
-export function follow(list, { workflow, url }, ended) {
-  const row = document.getElementById("run").content.firstElementChild.cloneNode(true);
-  row.querySelector(".workflow").textContent = workflow;
-  list.prepend(row);
-  poll(row, url, ended);
-  return row;
+/** Tell which workflows can be launched now. */
+export function offer(workflows) {
+  if (same(workflows, catalog)) return;
+  const first = catalog.length === 0;
+  catalog = workflows;
+  offerWorkflows(filters.workflow.value);
+  for (const run of shown.values()) run.offer(signals(run));
+  if (first) refresh();
 }
 
-async function poll(row, url, ended) {
+/** Show a run that was launched just now, even if the filters would hide it. */
+export async function launched({ workflow, workflow_id }) {
+  if (filters.workflow.value !== workflow) filters.workflow.value = "";
+  if (filters.status.value !== "unfinished") filters.status.value = "";
+  await filter();
+  shown.get(workflow_id)?.element.scrollIntoView({ block: "nearest" });
+}
+
+async function keepUp() {
   for (;;) {
-    const pause = await look(row, url, ended);
-    if (pause === undefined) return;
-    await new Promise((resume) => setTimeout(resume, pause));
+    await sleep(PAUSE);
+    await visible();
+    await refresh();
   }
 }
 
-/** Ask once; returns for how many milliseconds to pause, or nothing when there is no more to see. */
-async function look(row, url, ended) {
-  let response, body;
+/** Read what is listed now; only the answer to the newest question counts. */
+async function refresh() {
+  if (!catalog.length) return;
+  asking.abort();
+  const { signal } = (asking = new AbortController());
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE) });
-    body = await response.json();
-  } catch {
-    return PAUSE;
+    const { body } = await ask(address(), { signal });
+    if (!signal.aborted) show(body);
+  } catch (trouble) {
+    // That the server is away is said on top of the page.
+    if (trouble.status) setText(byId("unlisted"), trouble.message);
   }
-  const pause = Number(response.headers.get("Retry-After")) * 1000;
-  if (response.status >= 500) return pause || PAUSE;
-  if (!response.ok) {
-    text(row, ".error", body.detail);
-    return undefined;
+}
+
+function address() {
+  const [workflow, status] = [filters.workflow.value, filters.status.value];
+  const names = workflow ? [workflow] : catalog.map(({ name }) => name);
+  const statuses = status === "unfinished" ? UNFINISHED : [status].filter(Boolean);
+  return `/list?${new URLSearchParams([
+    ...names.map((name) => ["workflow", name]),
+    ...statuses.map((name) => ["status", name]),
+    ...(cursor ? [["cursor", cursor]] : []),
+  ])}`;
+}
+
+function show({ workflows, next_cursor }) {
+  older = next_cursor;
+  byId("older").hidden = !older;
+  byId("newest").hidden = !cursor;
+  setText(byId("unlisted"), "");
+  setText(byId("none"), workflows.length ? "" : "No runs here yet.");
+  const listed = new Map(workflows.map((state) => [state.workflow_id, state]));
+  for (const id of shown.keys()) if (!listed.has(id)) remove(id);
+  let place = list.firstElementChild;
+  for (const state of listed.values()) {
+    const { element } = row(state);
+    if (element === place) place = place.nextElementSibling;
+    else list.insertBefore(element, place);
   }
-  render(row, body);
-  if (UNFINISHED.has(body.status)) return pause || PAUSE;
-  ended(body);
-  return undefined;
 }
 
-function render(row, run) {
-  row.className = run.status;
-  text(row, ".workflow", run.workflow);
-  text(row, ".status", run.status);
-  text(row, ".id", run.workflow_id);
-  renderProgress(row, run);
-  text(row, ".result", "result" in run ? shown(run.result) : undefined);
-  text(row, ".error", run.error && `${run.error.name}: ${run.error.message}`);
-  text(row, ".attempts", run.attempts > 1 ? survived(run) : undefined);
-  text(row, ".times", times(run));
+/** The row of a run that is listed in `state`. */
+function row(state) {
+  const known = shown.get(state.workflow_id);
+  known?.listed(state);
+  if (known) return known;
+  const run = new Run(state, ({ workflow, status }) => {
+    byId("news").textContent = `${workflow}: ${status}`;
+  });
+  run.offer(signals(run));
+  shown.set(state.workflow_id, run);
+  return run;
 }
 
-function renderProgress(row, { progress, status }) {
-  const bar = row.querySelector("progress");
-  const { done, total, message } = progress ?? {};
-  const measured = typeof done === "number" && typeof total === "number" && total > 0;
-  bar.hidden = !measured && status !== "PENDING";
-  if (measured) Object.assign(bar, { value: done, max: total });
-  else bar.removeAttribute("value");
-  bar.setAttribute("aria-label", measured ? `${done} of ${total}` : "running");
-  text(row, ".message", shown(message ?? (measured ? "" : (progress ?? ""))));
+function remove(id) {
+  shown.get(id).remove();
+  shown.delete(id);
 }
 
-function survived({ attempts, status }) {
-  const again = UNFINISHED.has(status) ? "goes on" : "went on";
-  return `Attempt ${attempts}: its worker stopped, it ${again} from its last step.`;
+function signals({ workflow }) {
+  return catalog.find(({ name }) => name === workflow)?.signals;
 }
 
-function times({ created_at, started_at, completed_at }) {
-  const parts = [`launched ${clock(created_at)}`];
-  if (started_at) parts.push(`started ${clock(started_at)}`);
-  if (completed_at) {
-    const seconds = (new Date(completed_at) - new Date(created_at)) / 1000;
-    parts.push(`ended ${clock(completed_at)}`, `${seconds.toFixed(seconds < 10 ? 2 : 0)} s in all`);
-  }
-  return parts.join(" · ");
+function turnTo(page) {
+  cursor = page;
+  byId("runs-title").scrollIntoView({ block: "nearest" });
+  return refresh();
 }
 
-function clock(time) {
-  const moment = new Date(time);
-  const today = moment.toDateString() === new Date().toDateString();
-  return today ? moment.toLocaleTimeString() : moment.toLocaleString();
+/** List what the filters say, also after a reload. */
+function filter() {
+  const wanted = Object.entries(filters).map(([name, { value }]) => [name, value]);
+  const query = String(new URLSearchParams(wanted.filter(([, value]) => value)));
+  history.replaceState(null, "", query ? `?${query}` : location.pathname);
+  return turnTo(null);
 }
 
-function shown(value) {
-  const all = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-  return all.length > LONGEST ? `${all.slice(0, LONGEST)} …` : all;
-}
-
-function text(row, selector, content) {
-  const target = row.querySelector(selector);
-  target.hidden = content === undefined;
-  if (content !== undefined) setText(target, content);
-}
-
-/** Write only what is new: a live region is read out, and a selection lost, at every write. */
-export function setText(target, content) {
-  if (target.textContent !== content) target.textContent = content;
+/** `wanted` stays a choice although the catalog may not have it (yet). */
+function offerWorkflows(wanted) {
+  const names = new Set(catalog.map(({ name }) => name));
+  if (wanted) names.add(wanted);
+  const options = [...names].sort().map((name) => new Option(name, name));
+  filters.workflow.replaceChildren(new Option("all workflows", ""), ...options);
+  filters.workflow.value = wanted;
 }

@@ -1,0 +1,43 @@
+// Why a run does not move, asked once it has not moved for a while.
+
+import { ask, sleep, visible } from "./server.js";
+import { setText } from "./row.js";
+
+/** Milliseconds. */
+const UNMOVED = 3000;
+
+export class Explanation {
+  #place;
+  #url;
+  #wait;
+
+  constructor(place, workflowId) {
+    this.#place = place;
+    this.#url = `/explain/${encodeURIComponent(workflowId)}`;
+  }
+
+  /** Hide it until the run has not moved for a while. */
+  async moved() {
+    this.rest();
+    const wait = {};
+    this.#wait = wait;
+    while (this.#wait === wait) {
+      await sleep(UNMOVED);
+      await visible();
+      if (this.#wait === wait) await this.#look(wait);
+    }
+  }
+
+  /** Hide it for good. */
+  rest() {
+    this.#wait = undefined;
+    this.#place.hidden = true;
+  }
+
+  async #look(wait) {
+    const { body } = await ask(this.#url).catch(() => ({}));
+    if (this.#wait !== wait || !body) return;
+    setText(this.#place, body.explanation);
+    this.#place.hidden = false;
+  }
+}
