@@ -3,7 +3,7 @@
 import { fields, members, read, show } from "./form.js";
 import { repeatable } from "./server.js";
 
-const ANY = { topic: { type: "string" }, value: { description: "JSON" } };
+const ANY = { topic: { type: "string" }, value: {} };
 
 let made = 0;
 

@@ -36,7 +36,8 @@ export class Steps {
     try {
       const { body } = await ask(`/steps/${encodeURIComponent(run.workflow_id)}`);
       this.#show(body.steps, run);
-      setText(note, body.steps.length ? "" : "No step has ended yet.");
+      const none = unfinished(run) ? "No step has ended yet." : "No step was recorded.";
+      setText(note, body.steps.length ? "" : none);
     } catch (trouble) {
       setText(note, trouble.message);
     }

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.processes import local_dev
+from tests.processes import DEADLINE, local_dev
 from tests.project import copy_project
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -25,17 +27,25 @@ class Site:
     url: str
     project: Path
 
-    @property
-    def database(self) -> str:
-        """The URL of its database."""
-        return f"postgresql://postgres@/postgres?host={self.project / '.local_dev' / 'postgres'}"
+    def launch(self, path: str, body: Any) -> list[str]:
+        """Launch as another client would, `path` with query; returns the workflow ids."""
+        answer = httpx2.post(f"{self.url}/launch/{path}", json=body, timeout=DEADLINE)
+        assert answer.status_code == 202, answer.text
+        made = answer.json()
+        return [each["workflow_id"] for each in made.get("workflows", [made])]
+
+    def cancel(self, *workflow_ids: str) -> None:
+        """Cancel as another client would."""
+        for workflow_id in workflow_ids:
+            answer = httpx2.post(f"{self.url}/cancel/{workflow_id}", timeout=DEADLINE)
+            assert answer.status_code == 202, answer.text
 
     def pid(self, name: str) -> int:
         """The process id of the worker or the functions."""
         return int((self.project / ".local_dev" / f"{name}.pid").read_text())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One local_dev for all tests of the page."""
     project = copy_project(tmp_path_factory.mktemp("site") / "project")
@@ -43,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(str(client.base_url), project)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium; its absence is a skip on a laptop, a failure in CI."""
     if not CHROMIUM.exists():
@@ -57,12 +67,41 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """The page, loaded, in a window of its own; an uncaught error fails the test."""
+def blank(browser: Browser) -> Iterator[Page]:
+    """A window of its own, nothing loaded; an uncaught error fails the test."""
     errors: list[str] = []
     with browser.new_context() as context:
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(site.url)
         yield page
     assert errors == []
+
+
+@pytest.fixture
+def page(blank: Page, site: Site) -> Page:
+    """The page, loaded, in a window of its own."""
+    blank.goto(site.url)
+    return blank
+
+
+def submit(page: Page, workflow: str, **arguments: str) -> None:
+    """Fill in the form and press the button."""
+    choice = page.get_by_label("Workflow", exact=True)
+    expect(choice).to_contain_text(workflow)
+    if choice.input_value() != workflow:
+        choice.select_option(workflow)
+    for name, value in arguments.items():
+        page.locator("#launch").get_by_label(name).fill(value)
+    page.get_by_role("button", name="Launch").click()
+
+
+def launch(page: Page, workflow: str, **arguments: str) -> Locator:
+    """Launch with the form; returns the row of the run."""
+    with page.expect_response(lambda response: "/launch/" in response.url) as answer:
+        submit(page, workflow, **arguments)
+    return row(page, answer.value.json()["workflow_id"])
+
+
+def row(page: Page, workflow_id: str) -> Locator:
+    """The row of a run."""
+    return page.locator("#runs > li").filter(has=page.get_by_text(workflow_id, exact=True))

@@ -1,0 +1,46 @@
+"""Killing the worker from the page, and only from there."""
+
+import re
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import Site, launch
+
+
+def test_a_killed_worker_is_survived_before_your_eyes(page: Page, site: Site) -> None:
+    """Progress stops, goes on, and the page says why."""
+    before = site.pid("worker")
+    run = launch(page, "report", length="6")
+    expect(run.locator("progress")).to_have_attribute("aria-label", re.compile(r"\d+ of 6"))
+
+    page.get_by_role("button", name="Kill the worker").click()
+
+    expect(page.locator("#killed")).to_contain_text(f"Process {before} is dead.")
+    expect(page.locator("#killed")).to_contain_text("is started in its place.")
+    expect(run).to_contain_text("Attempt 2: its worker stopped")
+    expect(run).to_have_class("SUCCESS")
+    expect(run.locator(".lines > li")).to_have_count(6)
+    assert site.pid("worker") != before
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Content-Type": "text/plain"},
+        {"Host": "rebound.example"},
+    ],
+)
+def test_another_page_cannot_kill_it(site: Site, foreign: dict[str, str]) -> None:
+    """Whatever makes a browser send it: a form, a script, a host name that leads here."""
+    before = site.pid("worker")
+    headers = {"Content-Type": "application/json"} | foreign
+
+    answer = httpx2.post(f"{site.url}/local_dev/kill", headers=headers)
+
+    assert answer.status_code == 403
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert site.pid("worker") == before
