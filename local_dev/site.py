@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from functions.answers import Answer
 from functions.asgi import ROUTES
 from functions.catalog import catalog
 from functions.client import use_client
+from functions.parameters import Query
 from functions.problems import unrouted
 from functions.target import target
 
@@ -23,6 +25,12 @@ from .errors import ForeignRequest, NoWorkerRunning
 
 PAGE = Path(__file__).parent / "page"
 
+POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'"
+"""Another page that framed this one could have people press its buttons."""
+
+SHOWN = ("name", "description", "arguments", "signals")
+"""What the page needs to know of a workflow."""
+
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 """The names that a browser on this machine knows the site by."""
 
@@ -30,17 +38,16 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 @target("GET")
 async def local_dev(request: Request) -> Response:
     """`GET /local_dev`: what the page shows of the worker and its catalog."""
+    Query(request)
     workflows = await use_client(lambda _: catalog().workflows(max_age=1.0))
-    listed = [
-        {"name": each.name, "description": each.description, "arguments": each.arguments}
-        for each in workflows.values()
-    ]
+    listed = [{member: getattr(each, member) for member in SHOWN} for each in workflows.values()]
     return Answer({"workflows": listed, "worker_pid": worker_pid()})
 
 
 @target("POST")
 async def kill(request: Request) -> Response:
     """`POST /local_dev/kill`: end the worker as a crash would, with SIGKILL."""
+    Query(request)
     refuse_foreign(request)
     pid = worker_pid()
     if pid is None:
@@ -73,12 +80,23 @@ def worker_pid() -> int | None:
     return int(path.read_text()) if path.is_file() else None
 
 
+class Page(StaticFiles):
+    """The page's files, as they are now: modules of two versions must not meet in a browser."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Answer with a file, or 304; nothing from elsewhere runs in the page or frames it."""
+        answer = super().file_response(*args, **options)
+        answer.headers["Cache-Control"] = "no-cache"
+        answer.headers["Content-Security-Policy"] = POLICY
+        return answer
+
+
 app = Starlette(
     routes=[
         *ROUTES,
         Route("/local_dev", local_dev, methods=["GET"]),
         Route("/local_dev/kill", kill, methods=["POST"]),
-        Mount("/", StaticFiles(directory=PAGE, html=True)),
+        Mount("/", Page(directory=PAGE, html=True)),
     ],
     exception_handlers={HTTPException: unrouted},
 )

@@ -1,10 +1,12 @@
 // Why a run does not move, asked once it has not moved for a while.
 
+import { clock, setText } from "./row.js";
 import { ask, sleep, visible } from "./server.js";
-import { setText } from "./row.js";
 
 /** Milliseconds. */
 const UNMOVED = 3000;
+
+const TIME = /\d{4}-\d\d-\d\dT[\d:.]+Z/g;
 
 export class Explanation {
   #place;
@@ -37,7 +39,7 @@ export class Explanation {
   async #look(wait) {
     const { body } = await ask(this.#url).catch(() => ({}));
     if (this.#wait !== wait || !body) return;
-    setText(this.#place, body.explanation);
+    setText(this.#place, body.explanation.replace(TIME, clock));
     this.#place.hidden = false;
   }
 }

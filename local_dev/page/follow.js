@@ -5,12 +5,15 @@ import { ask, hidden, PAUSE, sleep, visible } from "./server.js";
 /** Over HTTP/1.1 a browser opens six connections to a server, for all of its windows. */
 const STREAMS = 3;
 
+/** Milliseconds until a stream that was refused is tried again. */
+const REFUSED = 30_000;
+
 export const UNFINISHED = ["ENQUEUED", "DELAYED", "PENDING"];
 
 const followed = new Set();
 let streaming = false;
 
-if (typeof EventSource === "function") streamWhileVisible();
+if (typeof EventSource === "function" && navigator.locks) streamWhileVisible();
 
 export function unfinished({ status }) {
   return UNFINISHED.includes(status);
@@ -83,10 +86,18 @@ class Follower {
     }
     source.addEventListener("end", () => this.#end());
     source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return; // It comes back by itself.
-      this.streamable = false;
-      share();
+      // Whatever else has happened, it comes back by itself.
+      if (source.readyState === EventSource.CLOSED) this.#refused();
     });
+  }
+
+  #refused() {
+    this.streamable = false;
+    share();
+    setTimeout(() => {
+      this.streamable = true;
+      share();
+    }, REFUSED);
   }
 
   async poll() {

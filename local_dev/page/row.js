@@ -43,7 +43,8 @@ function times({ created_at, started_at, completed_at }) {
   return parts.join(" · ");
 }
 
-function clock(time) {
+/** A moment where people are, without the date if it is today. */
+export function clock(time) {
   const moment = new Date(time);
   const today = moment.toDateString() === new Date().toDateString();
   return today ? moment.toLocaleTimeString() : moment.toLocaleString();

@@ -44,17 +44,18 @@ export class Steps {
   }
 
   #show(steps, run) {
-    if (same(steps, this.#shown)) return; // People may have selected something in it.
-    this.#shown = steps;
+    const now = [steps, run.completed_at];
+    if (same(now, this.#shown)) return; // People may have selected something in it.
+    this.#shown = now;
     this.#details.querySelector(".steps").replaceChildren(...timeline(steps, run));
   }
 }
 
-/** One item per step, on a scale from the first thing that happened to the last. */
+/** One item per step, on a scale from the first thing that happened to the last, or to now. */
 function timeline(steps, run) {
   const began = [run.started_at, ...steps.map((step) => step.started_at)].filter(Boolean);
-  const ended = [run.completed_at, ...steps.map((step) => step.completed_at)].filter(Boolean);
-  const [from, to] = [Math.min(...began.map(at)), Math.max(...ended.map(at))];
+  const ended = [run.completed_at ?? Date.now(), ...steps.map((step) => step.completed_at)];
+  const [from, to] = [Math.min(...began.map(at)), Math.max(...ended.filter(Boolean).map(at))];
   return steps.map((step) => item(step, run.workflow_id, from, Math.max(to - from, 1)));
 }
 

@@ -105,20 +105,6 @@ def test_typing_survives_a_change_of_the_code(page: Page, site: Site) -> None:
         added.unlink()
 
 
-def test_a_worker_that_does_not_start_is_said(page: Page, site: Site) -> None:
-    """A file that is half written keeps it from starting; the page goes on when it is whole."""
-    broken = site.project / "worker" / "workflows" / "broken.py"
-    health = page.locator("#health")
-    try:
-        broken.write_text("def (:")
-        expect(health).to_contain_text("The worker is not running")
-    finally:
-        broken.unlink()
-
-    expect(health).to_have_text("connected")
-    expect(launch(page, "greeting")).to_contain_text("SUCCESS")
-
-
 def test_the_keyboard_is_enough(page: Page) -> None:
     """Tab leads from the workflow to its arguments; Enter launches."""
     expect(page.get_by_label("Workflow", exact=True)).to_be_enabled()

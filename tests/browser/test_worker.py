@@ -44,3 +44,19 @@ def test_another_page_cannot_kill_it(site: Site, foreign: dict[str, str]) -> Non
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert site.pid("worker") == before
+
+
+def test_a_worker_that_does_not_start_is_said(page: Page, site: Site) -> None:
+    """A half-written file keeps it from starting: nothing to kill; the page goes on afterwards."""
+    broken = site.project / "worker" / "workflows" / "broken.py"
+    try:
+        broken.write_text("def (:")
+        expect(page.get_by_role("button", name="Kill the worker")).to_be_disabled()
+        expect(page.locator("#health")).to_contain_text("The worker is not running")
+        headers = {"Content-Type": "application/json"}
+        assert httpx2.post(f"{site.url}/local_dev/kill", headers=headers).status_code == 409
+    finally:
+        broken.unlink()
+
+    expect(page.locator("#health")).to_have_text("connected")
+    expect(launch(page, "greeting")).to_contain_text("SUCCESS")
