@@ -107,7 +107,7 @@ def test_typing_survives_a_change_of_the_code(page: Page, site: Site) -> None:
 
 def test_the_keyboard_is_enough(page: Page) -> None:
     """Tab leads from the workflow to its arguments; Enter launches."""
-    expect(page.get_by_label("Workflow", exact=True)).to_be_enabled()
+    expect(page.get_by_label("Workflow", exact=True)).to_contain_text("greeting")
     page.get_by_label("Workflow", exact=True).focus()
     page.keyboard.press("g")
     page.keyboard.press("Tab")
