@@ -1,0 +1,163 @@
+"""The bodies of requests and answers, as components."""
+
+from typing import NamedTuple
+
+from dbos import WorkflowStatusString
+
+from ..arguments import Schema
+from ..body import LARGEST_BATCH
+from ..catalog import Workflow
+from .definitions import component, hoisted
+from .names import Names, pascal
+
+STATUSES = [status.value for status in WorkflowStatusString]
+
+WITHOUT_OUTCOME = [status for status in STATUSES if status not in ("SUCCESS", "ERROR")]
+
+ANYTHING: Schema = {}
+
+TEXT: Schema = {"type": "string"}
+
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+
+TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
+
+
+def record(**members: Schema) -> Schema:
+    """An object that has at least these members."""
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
+def many(items: Schema, **bounds: int) -> Schema:
+    """An array of `items`."""
+    return {"type": "array", "items": items, **bounds}
+
+
+def either(*schemas: Schema) -> Schema:
+    """What fits one of the schemas, or several."""
+    return {"anyOf": list(schemas)} if len(schemas) > 1 else schemas[0]
+
+
+def status_of(workflow: Schema, result: Schema) -> Schema:
+    """The status of a workflow of this name (a schema), which has such a result."""
+    return {
+        "allOf": [component("Run"), record(workflow=workflow, progress=ANYTHING)],
+        "oneOf": [
+            component("WithoutOutcome"),
+            component("Failed"),
+            record(status={"const": "SUCCESS"}, result=result),
+        ],
+    }
+
+
+SCHEMAS: dict[str, Schema] = {
+    "StatusName": {
+        "type": "string",
+        "enum": STATUSES,
+        "description": "ENQUEUED, DELAYED and PENDING (running) have not ended, the others have.",
+    },
+    "Links": record(status=TEXT | {"format": "uri-reference"}),
+    "Error": record(name=TEXT, message=TEXT),
+    "Launched": record(
+        workflow_id=TEXT,
+        workflow=TEXT,
+        status=component("StatusName"),
+        links=component("Links"),
+    ),
+    "Batch": record(workflows=many(component("Launched"))),
+    "Run": record(
+        workflow_id=TEXT,
+        workflow=TEXT,
+        queue=TEXT_OR_NULL,
+        status=component("StatusName"),
+        created_at=TIME_OR_NULL,
+        updated_at=TIME_OR_NULL,
+        started_at=TIME_OR_NULL,
+        completed_at=TIME_OR_NULL,
+        attempts={"type": "integer", "minimum": 0},
+        application_version=TEXT_OR_NULL,
+        links=component("Links"),
+    ),
+    "WithoutOutcome": record(status={"type": "string", "enum": WITHOUT_OUTCOME}),
+    "Failed": record(status={"const": "ERROR"}, error=component("Error")),
+    "Status": status_of(workflow=TEXT, result=ANYTHING),
+    "Page": record(workflows=many(component("Run")), next_cursor=TEXT_OR_NULL),
+    "Step": record(
+        name=TEXT,
+        started_at=TIME_OR_NULL,
+        completed_at=TIME_OR_NULL,
+        error=either(component("Error"), {"type": "null"}),
+        child_workflow_id=TEXT_OR_NULL,
+    ),
+    "Steps": record(workflow_id=TEXT, steps=many(component("Step"))),
+    "Explanation": record(
+        workflow_id=TEXT,
+        workflow=TEXT,
+        status=component("StatusName"),
+        reason=TEXT,
+        explanation=TEXT | {"description": "One sentence for people."},
+        facts={"type": "object"},
+        links=component("Links"),
+    ),
+    "ArgumentError": record(
+        pointer=TEXT | {"description": "Where it is in the body (RFC 6901)."}, message=TEXT
+    ),
+    "Problem": record(
+        type=TEXT | {"format": "uri-reference"},
+        title=TEXT,
+        status={"type": "integer"},
+        detail=TEXT,
+    ),
+}
+
+SCHEMAS["Problem"]["properties"] |= {
+    "errors": many(component("ArgumentError")) | {"description": "What does not fit (422)."},
+    "workflows": many(TEXT) | {"description": "The known ones, for an unknown workflow (404)."},
+    "workflow_id": TEXT | {"description": "The active duplicate (409)."},
+}
+
+
+class Typed(NamedTuple):
+    """A workflow under the label that its names have here, and the schemas of its bodies."""
+
+    workflow: Workflow
+    label: str
+    calls: Schema
+    status: Schema
+    signals: dict[str, Schema]
+
+
+class Bodies:
+    """The components, to which workflows are added."""
+
+    def __init__(self) -> None:
+        self.schemas = dict(SCHEMAS)
+        self._labels = Names()
+        self._names = Names(*SCHEMAS)
+
+    def add(self, workflow: Workflow) -> Typed:
+        """Add what `workflow` takes and gives, under names of its own."""
+        label = self._labels.free(pascal(workflow.name))
+        arguments = self._publish(workflow.arguments, f"{label}Arguments")
+        result = self._publish(workflow.result, f"{label}Result")
+        status = self._names.free(f"{label}Status")
+        self.schemas[status] = status_of({"const": workflow.name}, component(result))
+        signals = {
+            topic: component(self._publish(schema, f"{label}{pascal(topic)}Signal"))
+            for topic, schema in workflow.signals.items()
+        }
+        return Typed(workflow, label, self._calls(arguments), component(status), signals)
+
+    def _publish(self, schema: Schema, wanted: str) -> str:
+        """Add a schema and what it consists of; returns the name that it has here."""
+        name = self._names.free(wanted)
+        self.schemas |= hoisted(schema, name, self._names)
+        return name
+
+    def _calls(self, arguments: str) -> Schema:
+        """The arguments of one launch, or of a batch."""
+        # The one is spelled out: for openapi-typescript an argument with a default is optional in
+        # the body itself, and always there in a component.
+        return either(
+            self.schemas[arguments], many(component(arguments), minItems=1, maxItems=LARGEST_BATCH)
+        )

@@ -1,0 +1,109 @@
+"""What requests may carry beside a body, as components."""
+
+from typing import Any
+
+from .bodies import STATUSES
+
+Component = dict[str, Any]
+
+
+def _parameter(
+    where: str, name: str, description: str, schema: Component, **more: Any
+) -> Component:
+    return {"name": name, "in": where, "description": description, "schema": schema, **more}
+
+
+def _seconds(**bounds: float) -> Component:
+    return {"type": "number", **bounds}
+
+
+def _many(items: Component) -> Component:
+    return {"type": "array", "items": items}
+
+
+TEXT = {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"\S"}
+
+MOMENT = {"type": "string", "format": "date-time"}
+
+KEY = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
+"""Printable ASCII; HTTP takes spaces off its ends."""
+
+PARAMETERS = {
+    "WorkflowId": _parameter(
+        "path",
+        "workflow_id",
+        "The id of a workflow, as its launch has answered it.",
+        TEXT,
+        required=True,
+    ),
+    "Topic": _parameter("path", "topic", "What the workflow listens for.", TEXT, required=True),
+    "Delay": _parameter("query", "delay", "Seconds before it may begin.", _seconds(minimum=0)),
+    "Timeout": _parameter(
+        "query",
+        "timeout",
+        "Seconds it may take once it has begun; then it is cancelled.",
+        _seconds(exclusiveMinimum=0),
+    ),
+    "Priority": _parameter(
+        "query",
+        "priority",
+        "In its queue, lower ones run first.",
+        {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    ),
+    "DeduplicationId": _parameter(
+        "query", "deduplication_id", "At most one active workflow in its queue has it.", TEXT
+    ),
+    "OnDuplicate": _parameter(
+        "query",
+        "on_duplicate",
+        "Whether an active duplicate is refused (409) or answered in its place (202).",
+        {"type": "string", "enum": ["reject", "return"], "default": "reject"},
+    ),
+    "PartitionKey": _parameter("query", "partition_key", "Its part of a partitioned queue.", TEXT),
+    "Wait": _parameter(
+        "query",
+        "wait",
+        "Hold the answer until the workflow has ended, for so many seconds at most.",
+        _seconds(minimum=0, maximum=30),
+    ),
+    "CancelChildren": _parameter(
+        "query",
+        "cancel_children",
+        "Whether the workflows that it has started are cancelled, too.",
+        {"type": "boolean", "default": False},
+    ),
+    "Status": _parameter(
+        "query",
+        "status",
+        "Only workflows in one of these states.",
+        _many({"type": "string", "enum": STATUSES}),
+    ),
+    "Workflow": _parameter(
+        "query", "workflow", "Only workflows of one of these names.", _many(TEXT)
+    ),
+    "Since": _parameter("query", "since", "Only what was created then or later.", MOMENT),
+    "Until": _parameter("query", "until", "Only what was created before.", MOMENT),
+    "Limit": _parameter(
+        "query",
+        "limit",
+        "How many there are on one page.",
+        {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    ),
+    "Cursor": _parameter("query", "cursor", "The `next_cursor` of the page before.", TEXT),
+    "IdempotencyKey": _parameter(
+        "header",
+        "Idempotency-Key",
+        "Printable ASCII. A second request with the same key is answered like the first, and has "
+        "no effect of its own.",
+        KEY,
+    ),
+    "IfNoneMatch": _parameter(
+        "header",
+        "If-None-Match",
+        "An `ETag`; as long as it is still the status', the answer is 304.",
+        {"type": "string"},
+    ),
+    "LastEventId": _parameter(
+        "header", "Last-Event-ID", "Where a stream of events goes on.", {"type": "string"}
+    ),
+}
