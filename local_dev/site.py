@@ -25,6 +25,9 @@ from .errors import ForeignRequest, NoWorkerRunning
 
 PAGE = Path(__file__).parent / "page"
 
+SWAGGER = ("flask_openapi3_swagger", "templates/swagger")
+"""Where the files of Swagger UI are; nothing else of that package is used."""
+
 POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'"
 """Another page that framed this one could have people press its buttons."""
 
@@ -96,6 +99,7 @@ app = Starlette(
         *ROUTES,
         Route("/local_dev", local_dev, methods=["GET"]),
         Route("/local_dev/kill", kill, methods=["POST"]),
+        Mount("/docs/swagger", StaticFiles(packages=[SWAGGER])),
         Mount("/", Page(directory=PAGE, html=True)),
     ],
     exception_handlers={HTTPException: unrouted},
