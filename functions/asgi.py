@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from .cors import shared
-from .main import cancel, explain, launch, list, resume, signal, status, steps
+from .main import cancel, explain, launch, list, openapi, resume, signal, status, steps
 from .problems import unrouted
 from .settings import settings
 
@@ -19,6 +19,7 @@ ROUTES = [
     for function in FUNCTIONS
     for path in (f"/{function.__name__}", f"/{function.__name__}/{{path:path}}")
 ]
+ROUTES.append(Route("/openapi.json", openapi, methods=[*HTTPMethod]))
 
 
 @cache

@@ -16,6 +16,7 @@ from .errors import DatabaseUnavailable, NothingHere, WrongState
 from .events import event_stream
 from .explanation import Situation
 from .launches import LONGEST_WAIT, enqueue, read_launch
+from .openapi import document
 from .parameters import Query
 from .settings import settings
 from .signals import read_signal, send
@@ -142,6 +143,15 @@ async def explain(request: Request) -> Response:
         return answers.explanation(workflow, *situation.explain(), situation.facts())
 
     return await use_client(read)
+
+
+@target("GET")
+async def openapi(request: Request) -> Response:
+    """`GET /openapi.json`: what there is."""
+    Query(request)
+    caller(request)
+    workflows = await use_client(lambda _: catalog().workflows())
+    return answers.Answer(document(workflows.values(), auth=settings().auth))
 
 
 def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:
