@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..catalog import Workflow
-from .answers import HEADERS, responses
 from .bodies import Bodies
 from .parameters import PARAMETERS
 from .paths import TAGS, paths
+from .responses import HEADERS, responses
 from .security import security
 
 DESCRIPTION = """\

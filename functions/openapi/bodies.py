@@ -2,15 +2,13 @@
 
 from typing import NamedTuple
 
-from dbos import WorkflowStatusString
-
+from ..answers import STATUSES
 from ..arguments import Schema
 from ..body import LARGEST_BATCH
 from ..catalog import Workflow
+from ..explanation import REASONS
 from .definitions import component, hoisted
 from .names import Names, pascal
-
-STATUSES = [status.value for status in WorkflowStatusString]
 
 WITHOUT_OUTCOME = [status for status in STATUSES if status not in ("SUCCESS", "ERROR")]
 
@@ -53,7 +51,7 @@ def status_of(workflow: Schema, result: Schema) -> Schema:
 SCHEMAS: dict[str, Schema] = {
     "StatusName": {
         "type": "string",
-        "enum": STATUSES,
+        "enum": [*STATUSES],
         "description": "ENQUEUED, DELAYED and PENDING (running) have not ended, the others have.",
     },
     "Links": record(status=TEXT | {"format": "uri-reference"}),
@@ -94,7 +92,7 @@ SCHEMAS: dict[str, Schema] = {
         workflow_id=TEXT,
         workflow=TEXT,
         status=component("StatusName"),
-        reason=TEXT,
+        reason={"type": "string", "enum": [*REASONS]},
         explanation=TEXT | {"description": "One sentence for people."},
         facts={"type": "object"},
         links=component("Links"),

@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from .bodies import STATUSES
+from ..answers import STATUSES
+from ..launches import HIGHEST_PRIORITY, LONGEST_DELAY, LONGEST_WAIT
+from ..parameters import LONGEST
+from ..signals import LONGEST_TOPIC
 
 Component = dict[str, Any]
 
@@ -21,7 +24,9 @@ def _many(items: Component) -> Component:
     return {"type": "array", "items": items}
 
 
-TEXT = {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"\S"}
+TEXT = {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": r"\S"}
+
+TOPIC = TEXT | {"maxLength": LONGEST_TOPIC, "pattern": r"^[^/]*[^/\s][^/]*$"}
 
 MOMENT = {"type": "string", "format": "date-time"}
 
@@ -36,19 +41,21 @@ PARAMETERS = {
         TEXT,
         required=True,
     ),
-    "Topic": _parameter("path", "topic", "What the workflow listens for.", TEXT, required=True),
-    "Delay": _parameter("query", "delay", "Seconds before it may begin.", _seconds(minimum=0)),
+    "Topic": _parameter("path", "topic", "What the workflow listens for.", TOPIC, required=True),
+    "Delay": _parameter(
+        "query", "delay", "Seconds before it may begin.", _seconds(minimum=0, maximum=LONGEST_DELAY)
+    ),
     "Timeout": _parameter(
         "query",
         "timeout",
         "Seconds it may take once it has begun; then it is cancelled.",
-        _seconds(exclusiveMinimum=0),
+        _seconds(minimum=0.001, maximum=LONGEST_DELAY),
     ),
     "Priority": _parameter(
         "query",
         "priority",
         "In its queue, lower ones run first.",
-        {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+        {"type": "integer", "minimum": 1, "maximum": HIGHEST_PRIORITY},
     ),
     "DeduplicationId": _parameter(
         "query", "deduplication_id", "At most one active workflow in its queue has it.", TEXT
@@ -56,15 +63,18 @@ PARAMETERS = {
     "OnDuplicate": _parameter(
         "query",
         "on_duplicate",
-        "Whether an active duplicate is refused (409) or answered in its place (202).",
-        {"type": "string", "enum": ["reject", "return"], "default": "reject"},
+        "Only with `deduplication_id`: whether an active duplicate is refused (409), as it is "
+        "without this, or answered in its place (202).",
+        {"type": "string", "enum": ["reject", "return"]},
     ),
-    "PartitionKey": _parameter("query", "partition_key", "Its part of a partitioned queue.", TEXT),
+    "PartitionKey": _parameter(
+        "query", "partition_key", "Its part of the queue.", TEXT, required=True
+    ),
     "Wait": _parameter(
         "query",
         "wait",
         "Hold the answer until the workflow has ended, for so many seconds at most.",
-        _seconds(minimum=0, maximum=30),
+        _seconds(minimum=0, maximum=LONGEST_WAIT),
     ),
     "CancelChildren": _parameter(
         "query",
@@ -76,7 +86,7 @@ PARAMETERS = {
         "query",
         "status",
         "Only workflows in one of these states.",
-        _many({"type": "string", "enum": STATUSES}),
+        _many({"type": "string", "enum": [*STATUSES]}),
     ),
     "Workflow": _parameter(
         "query", "workflow", "Only workflows of one of these names.", _many(TEXT)

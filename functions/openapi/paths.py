@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ..arguments import Schema
-from .answers import answer, errors
 from .bodies import ANYTHING, Typed, either
 from .definitions import component
 from .names import Names, pascal
+from .responses import answer, errors
 
 TAGS = [
     {"name": "launch", "description": "Start workflows."},
@@ -18,16 +18,10 @@ TAGS = [
     {"name": "about", "description": "This document."},
 ]
 
-LAUNCH_OPTIONS = (
-    "Delay",
-    "Timeout",
-    "Priority",
-    "DeduplicationId",
-    "OnDuplicate",
-    "PartitionKey",
-    "Wait",
-    "IdempotencyKey",
-)
+LAUNCH_OPTIONS = ("Delay", "Timeout", "Priority", "Wait", "IdempotencyKey")
+
+DEDUPLICATION = ("DeduplicationId", "OnDuplicate")
+"""What a partitioned queue has not; it has partition keys instead."""
 
 LIST_FILTERS = ("Status", "Workflow", "Since", "Until", "Limit", "Cursor")
 
@@ -112,7 +106,7 @@ def _launch(typed: Typed, refused: Errors) -> dict[str, Operation]:
             "launch",
             f"Launch {workflow.name}",
             answers,
-            LAUNCH_OPTIONS,
+            [*LAUNCH_OPTIONS, *(["PartitionKey"] if workflow.partitioned else DEDUPLICATION)],
             description=workflow.description,
             requestBody=_json(typed.calls, required=bool(workflow.arguments.get("required"))),
         )

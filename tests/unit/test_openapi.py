@@ -72,10 +72,15 @@ TREE = {"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": NODE, "Line": LINE}}
 NASTY = ["send mail/é", "send-mail-e", "a{b}", "{}", "日本", "%2F", "#", "status", "2fa", "x" * 300]
 
 
-def made(name: str, **schemas: Any) -> Workflow:
+def made(name: str, **told: Any) -> Workflow:
     """A workflow that takes and gives anything, unless told otherwise."""
-    told = {"arguments": {"type": "object"}, "result": {}, "signals": {}} | schemas
-    return Workflow(name=name, queue="task_queue", description="", **told)
+    usual: dict[str, Any] = {
+        "arguments": {"type": "object"},
+        "result": {},
+        "signals": {},
+        "partitioned": False,
+    }
+    return Workflow(name=name, queue="task_queue", description="", **usual | told)
 
 
 def shipped() -> list[Workflow]:
@@ -224,6 +229,19 @@ def test_every_type_of_python_is_kept() -> None:
         "cat": "#/components/schemas/TypedArgumentsCat",
         "dog": "#/components/schemas/TypedArgumentsDog",
     }
+
+
+def test_a_partition_key_belongs_to_a_partitioned_queue() -> None:
+    """Where it is required, and where there is no deduplication."""
+    described = valid([made("apart", partitioned=True), made("together")])
+
+    names = {
+        id: {each["$ref"].rpartition("/")[2] for each in operations(described)[id]["parameters"]}
+        for id in ("launchApart", "launchTogether")
+    }
+    assert names["launchApart"] - names["launchTogether"] == {"PartitionKey"}
+    assert names["launchTogether"] - names["launchApart"] == {"DeduplicationId", "OnDuplicate"}
+    assert described["components"]["parameters"]["PartitionKey"]["required"] is True
 
 
 def test_a_declared_signal_has_a_path_of_its_own() -> None:

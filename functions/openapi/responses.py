@@ -57,7 +57,11 @@ def answer(
     return made
 
 
-ACCEPTED = answer("Done; the workflow follows soon.", component("Launched"))
+ACCEPTED = answer(
+    "It is done, and the workflow follows.",
+    component("Launched"),
+    ["Location", "Retry-After", "Idempotency-Replayed"],
+)
 
 
 def errors(auth: str, *statuses: int) -> dict[str, Component]:
