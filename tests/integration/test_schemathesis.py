@@ -1,0 +1,118 @@
+"""Schemathesis asks the functions whatever their OpenAPI document allows, and what it does not."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+import schemathesis
+from dbos import DBOSClient
+from hypothesis import HealthCheck, settings
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+import worker.workflows
+from functions import asgi
+from functions.catalog import Workflow
+from functions.launches import LONGEST_WAIT
+from functions.openapi import document
+from worker.declarations import find_workflows
+
+STATES = {
+    "enqueued": "ENQUEUED",
+    "delayed": "DELAYED",
+    "pending": "PENDING",
+    "succeeded": "SUCCESS",
+    "failed": "ERROR",
+    "cancelled": "CANCELLED",
+    "given-up": "MAX_RECOVERY_ATTEMPTS_EXCEEDED",
+}
+"""The ids of the workflows that there are, and their states."""
+
+METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"]
+
+CONFIG = {
+    "seed": 1,
+    "generation": {"deterministic": True, "max-examples": 20},
+    "phases": {"coverage": {"unexpected-methods": METHODS}},
+    "dictionaries": {"ids": {"values": [*STATES]}},
+    "parameters": {"path.workflow_id": {"dictionary": "ids", "probability": 0.8}},
+}
+
+LONG = 0.05
+"""Seconds; no worker is there, so nothing comes of waiting."""
+
+
+async def functions_of_the_test(scope: Scope, receive: Receive, send: Send) -> None:
+    """The functions as one application, on the database of the test that runs."""
+    if scope["type"] == "http":
+        await asgi.application()(scope, receive, send)
+
+
+def published() -> dict[str, Any]:
+    """The document of the shipped workflows."""
+    workflows = [Workflow(**vars(entry)) for entry in find_workflows(worker.workflows)]
+    return document(workflows, auth="none")
+
+
+api = schemathesis.openapi.from_dict(published(), config=SchemathesisConfig.from_dict(CONFIG))
+api.app = functions_of_the_test
+
+
+@pytest.fixture
+def workflows(functions: TestClient, database: str) -> None:
+    """Orders in every state that there is."""
+    client = DBOSClient(system_database_url=database)
+    for workflow_id in STATES:
+        client.enqueue(
+            {"workflow_name": "order", "queue_name": "order_queue", "workflow_id": workflow_id}
+        )
+    client.destroy()
+    with psycopg.connect(database) as connection:
+        for workflow_id, state in STATES.items():
+            connection.execute(
+                "update dbos.workflow_status set status = %s where workflow_uuid = %s",
+                (state, workflow_id),
+            )
+
+
+@pytest.fixture
+def answers() -> Iterator[Counter[int]]:
+    """How often each status code was answered; it is a failure if all was refused."""
+    counted = Counter[int]()
+    yield counted
+    assert counted[200] + counted[202] > 0
+
+
+@pytest.mark.usefixtures("workflows")
+@api.parametrize()
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_answers_are_as_documented(case: schemathesis.Case, answers: Counter[int]) -> None:
+    """Whatever is asked."""
+    with suppress(ValueError):
+        if LONG < float(str(case.query.get("wait"))) <= LONGEST_WAIT:
+            case.query["wait"] = LONG
+    answer = case.call()
+    answers[answer.status_code] += 1
+    excluded = [positive_data_acceptance] if is_inexpressible(answer) else []
+    case.validate_response(answer, excluded_checks=excluded)
+
+
+def is_inexpressible(answer: schemathesis.Response) -> bool:
+    """Whether something was refused that no schema of a single parameter can tell."""
+    said = answer.json()["detail"] if answer.status_code in (400, 422) else ""
+    return bool(
+        re.search(
+            "parameter '(cursor|on_duplicate)'|cannot be used with a batch|Key has been used", said
+        )
+    )
+
+
+def test_the_document_is_served(functions: TestClient) -> None:
+    """The one that the requests come from."""
+    assert functions.get("/openapi.json").json() == published()
