@@ -12,7 +12,7 @@ from .errors import BadHeader, BadParameter, UnknownParameter
 LONGEST = 1024
 """Characters of a text; far below what an index of Postgres takes."""
 
-NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?")
 
 INTEGER = re.compile(r"[0-9]{1,15}")
 
