@@ -24,9 +24,14 @@ def _many(items: Component) -> Component:
     return {"type": "array", "items": items}
 
 
-TEXT = {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": r"\S"}
+TEXT = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST,
+    "pattern": r"^[^\x00]*[^\x00\s][^\x00]*$",
+}
 
-TOPIC = TEXT | {"maxLength": LONGEST_TOPIC, "pattern": r"^[^/]*[^/\s][^/]*$"}
+TOPIC = TEXT | {"maxLength": LONGEST_TOPIC, "pattern": r"^[^/\x00]*[^/\x00\s][^/\x00]*$"}
 
 MOMENT = {"type": "string", "format": "date-time"}
 
