@@ -1,15 +1,14 @@
 """What answers carry beside a body, and the errors, as components."""
 
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from typing import Any
 
 from ..errors import FunctionError
 from .definitions import component
 
-UNAUTHENTICATED = (401, 403)
+UNAUTHENTICATED = 401
 
-ERRORS = (400, *UNAUTHENTICATED, 404, 405, 409, 413, 415, 422, 503)
+ERRORS = (400, UNAUTHENTICATED, 404, 405, 409, 413, 415, 422, 503)
 
 Component = dict[str, Any]
 
@@ -66,7 +65,7 @@ ACCEPTED = answer(
 
 def errors(auth: str, *statuses: int) -> dict[str, Component]:
     """References to the errors that an operation can answer, each under its status code."""
-    always = {400, 405, 503} | (set() if auth == "none" else set(UNAUTHENTICATED))
+    always = {400, 405, 503} | (set() if auth == "none" else {UNAUTHENTICATED})
     return {
         str(status): {"$ref": f"#/components/responses/{_name(status)}"}
         for status in sorted(always | set(statuses))
@@ -77,15 +76,14 @@ def responses(auth: str) -> dict[str, Component]:
     """The answers that several operations have; an error is described by what can go wrong."""
     titles = _titles()
     return {"Accepted": ACCEPTED} | {
-        _name(status): _problem(status, titles.get(status, []))
+        _name(status): _problem(status, titles[status])
         for status in ERRORS
-        if auth != "none" or status not in UNAUTHENTICATED
+        if auth != "none" or status != UNAUTHENTICATED
     }
 
 
 def _problem(status: int, titles: list[str]) -> Component:
-    description = "; ".join(titles) or HTTPStatus(status).phrase
-    made = answer(description, headers=ERROR_HEADERS.get(status, ()))
+    made = answer("; ".join(titles), headers=ERROR_HEADERS.get(status, ()))
     return made | {"content": {"application/problem+json": {"schema": component("Problem")}}}
 
 
