@@ -30,15 +30,15 @@ from .conftest import Serve
 CALLER, KEY = "schemathesis", "secret"
 
 STATES = {
-    "enqueued": "ENQUEUED",
-    "delayed": "DELAYED",
+    "cancelled": "CANCELLED",
+    "0": "ENQUEUED",
+    "given-up": "MAX_RECOVERY_ATTEMPTS_EXCEEDED",
     "pending": "PENDING",
+    "delayed": "DELAYED",
     "succeeded": "SUCCESS",
     "failed": "ERROR",
-    "cancelled": "CANCELLED",
-    "given-up": "MAX_RECOVERY_ATTEMPTS_EXCEEDED",
 }
-"""The ids of the workflows that there are, and their states."""
+"""The ids of the workflows that there are, and their states; `0` is the first that is tried."""
 
 METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"]
 """Those that are answered with 405 where they are not documented."""
