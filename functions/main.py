@@ -147,9 +147,10 @@ async def explain(request: Request) -> Response:
 
 @target("GET")
 async def openapi(request: Request) -> Response:
-    """`GET /openapi.json`: what there is."""
+    """`GET /openapi.json`: all functions, with the types of every workflow in the catalog."""
+    if argument(request) not in ("", "openapi.json"):
+        raise NothingHere
     Query(request)
-    caller(request)
     workflows = await use_client(lambda _: catalog().workflows())
     return answers.Answer(document(workflows.values(), auth=settings().auth))
 

@@ -4,32 +4,68 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from tests.calls import finished
-from tests.processes import serve, worker
+import pytest
+
+from tests.processes import serve, wait_until, worker
+
+FUNCTIONS = (
+    *("launch", "status", "cancel", "resume", "signal"),
+    *("list", "steps", "explain", "openapi"),
+)
 
 
-def test_functions_run_with_only_their_requirements(
-    root: Path, tmp_path: Path, environ: dict[str, str]
+@pytest.fixture(scope="module")
+def source(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`functions/` in an empty directory, as a FaaS platform has it."""
+    copied = tmp_path_factory.mktemp("alone") / "source"
+    shutil.copytree(root / "functions", copied, ignore=shutil.ignore_patterns("__pycache__"))
+    return copied
+
+
+def test_every_function_deploys_alone(
+    root: Path, source: Path, tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    """Copied to an empty directory, as a FaaS platform does."""
-    source = tmp_path / "source"
-    shutil.copytree(root / "functions", source, ignore=shutil.ignore_patterns("__pycache__"))
+    """Each a target of functions-framework, with nothing but its requirements."""
     framework = install(source / "requirements.txt", tmp_path / "venv") / "functions-framework"
-    options = ("--source", "main.py", "--port", "{port}")
+    options = ("--source", "main.py", "--port", "{port}", "--target")
+    with ExitStack() as stack:
+        stack.enter_context(worker(root, environ))
+        alone = {
+            name: stack.enter_context(serve((str(framework), *options, name), source, environ))
+            for name in FUNCTIONS
+        }
+        launched = alone["launch"].post("/order", json={"payment_timeout": 60})
+        path = f"/{launched.json()['workflow_id']}"
+        reason = wait_until(lambda: waits(alone["explain"].get(path).json()))
+        signalled = alone["signal"].post(f"{path}/payment", json={"paid": True})
+        events = alone["status"].get(path, headers={"Accept": "text/event-stream"})
+        status = alone["status"].get(path, params={"wait": 30})
+        steps = alone["steps"].get(path).json()["steps"]
+        listed = alone["list"].get("/", params={"status": "SUCCESS"}).json()["workflows"]
+        documents = [alone["openapi"].get(url).json() for url in ("/", "/openapi.json")]
+        ended = [alone[name].post(path).status_code for name in ("cancel", "resume")]
+        elsewhere = {name: client.get("/some/thing/else") for name, client in alone.items()}
 
-    with (
-        worker(root, environ),
-        serve((str(framework), *options, "--target", "launch"), source, environ) as launch,
-        serve((str(framework), *options, "--target", "status"), source, environ) as status,
-    ):
-        answer = launch.post("/greeting", json={"name": "World"})
-        body = finished(status, f"/{answer.json()['workflow_id']}")
-        refused = launch.post("/greeting", json={"name": 1})
+    assert launched.headers["Location"] == f"/status{path}"
+    assert reason["reason"] == "waiting_for_signal"
+    assert signalled.status_code == 202
+    assert "event: end" in events.text
+    assert status.json()["result"]["state"] == "shipped"
+    assert {"reserve", "ship"} <= {step["name"] for step in steps}
+    assert [f"/{each['workflow_id']}" for each in listed] == [path]
+    assert documents[0] == documents[1]
+    assert "/launch/order" in documents[0]["paths"]
+    assert ended == [409, 409]
+    assert {answer.status_code for answer in elsewhere.values()} == {404, 405}
 
-    assert body["result"] == "Hello, World!"
-    assert refused.json()["errors"][0]["pointer"] == "/name"
+
+def waits(explained: dict[str, Any]) -> dict[str, Any] | None:
+    """The explanation of a workflow that waits for a signal."""
+    return explained if explained["reason"] == "waiting_for_signal" else None
 
 
 def install(requirements: Path, directory: Path) -> Path:

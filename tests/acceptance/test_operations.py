@@ -203,12 +203,14 @@ def test_roles_may_do_what_they_have_to_and_no_more(
         serve(ALL, root, as_functions | {"AUTH": "none"}) as functions,
     ):
         end = finished(functions, launched(functions, "report", length=2))
+        controlled = control(functions)
 
     assert too_early[0] == 1
     assert "run python -m worker migrate" in too_early[1]
     assert unknown[1].startswith("worker: there is no role 'nobody' in the database")
     assert twice == [(0, ""), (0, "")]
     assert end["status"] == "SUCCESS"
+    assert controlled == "CANCELLED"
     with (
         psycopg.connect(as_worker["DBOS_SYSTEM_DATABASE_URL"]) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -221,10 +223,15 @@ def test_roles_may_do_what_they_have_to_and_no_more(
         "drop table dbos.workflow_status",
         "delete from dbos.workflow_status",
         "truncate dbos.workflow_status",
-        "update dbos.workflow_status set status = 'CANCELLED'",
-        "select * from dbos.workflow_input",
-        "select * from dbos.operation_outputs",
-        "select * from dbos.notifications",
+        "delete from dbos.notifications",
+        "update dbos.workflow_status set name = 'another'",
+        "update dbos.workflow_status set authenticated_user = 'another'",
+        "update dbos.workflow_output set output = '1'",
+        "update dbos.notifications set message = '1'",
+        "update dbos.queues set concurrency = 1",
+        "insert into dbos.operation_outputs (workflow_uuid) values ('1')",
+        "select inputs from dbos.workflow_input",
+        "select output from dbos.operation_outputs",
         "insert into catalog.workflows values ('a', 'b', 'c', 'd', '{}', '{}', '1')",
     ):
         with (
@@ -232,6 +239,24 @@ def test_roles_may_do_what_they_have_to_and_no_more(
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement.encode())
+
+
+def control(functions: httpx2.Client) -> str:
+    """Use all the functions; returns how the workflow that they were used on has ended."""
+    key = {"Idempotency-Key": "key"}
+    url = functions.post("/launch/order?deduplication_id=1", headers=key).headers["Location"]
+    path = url.removeprefix("/status")
+    assert functions.post("/launch/order?deduplication_id=1").status_code == 409
+    assert functions.post("/launch/greeting", json=[{}, {}], headers=key).status_code == 202
+    assert functions.post(f"/signal{path}/other", json=1, headers=key).status_code == 202
+    assert functions.post(f"/cancel{path}?cancel_children=true").status_code == 202
+    assert functions.post(f"/resume{path}").status_code == 202
+    for reading in (f"/steps{path}", f"/explain{path}", "/list", f"{url}?wait=0.2"):
+        assert functions.get(reading).status_code == 200
+    functions.post(f"/cancel{path}")
+    events = functions.get(url, headers={"Accept": "text/event-stream"})
+    assert "event: end" in events.text
+    return str(functions.get(url).json()["status"])
 
 
 def acting(role: str, url: str) -> str:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.processes import free_port, run
+from tests.rows import alive, begin, finish
 
 from .conftest import Serve
 
@@ -65,3 +66,28 @@ def test_launch_and_status_work_in_transaction_mode(serve: Serve, pgbouncer: str
 
     assert {answer.status_code for answer in launches} == {202}
     assert {answer.json()["status"] for answer in statuses} == {"ENQUEUED"}
+
+
+def test_the_control_surface_works_in_transaction_mode(
+    serve: Serve, pgbouncer: str, database: str
+) -> None:
+    """Also what is more than one statement, and what looks at locks."""
+    with serve(pgbouncer) as functions, alive(database, "1"):
+        batch = functions.post("/launch/greeting", json=[{}] * 20).json()["workflows"]
+        id = batch[0]["workflow_id"]
+        begin(database, id)
+        explained = functions.get(f"/explain/{id}").json()
+        answers = [
+            functions.post(f"/signal/{id}/topic", json=1, headers={"Idempotency-Key": "1"}),
+            functions.post(f"/cancel/{id}?cancel_children=true"),
+            functions.post(f"/resume/{id}"),
+            functions.get(f"/steps/{id}"),
+            functions.get("/list?limit=5&status=ENQUEUED"),
+            functions.get(f"/status/{id}?wait=0.3"),
+        ]
+        finish(database, id, "SUCCESS")
+        events = functions.get(f"/status/{id}", headers={"Accept": "text/event-stream"})
+
+    assert explained["reason"] == "running"
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 200, 200, 200]
+    assert "event: end" in events.text

@@ -83,10 +83,10 @@ def test_times_are_read_back(moment: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1e3", "+1", "-0", "0x1", "1_000", " 1", "1.", ".5", "\u0661", "inf"]
+    "text", ["1e", "+1", "-0", "0x1", "1_000", " 1", "1.", ".5", "\u0661", "inf"]
 )
 def test_numbers_have_one_spelling(text: str) -> None:
-    """Digits and a point, so that every reader understands the same."""
+    """That of JSON, so that every reader understands the same."""
     with pytest.raises(BadParameter):
         Query(request(urlencode({"a": text})), "a").number("a", 10_000)
 
