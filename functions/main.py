@@ -34,11 +34,13 @@ async def launch(request: Request) -> Response:
     if wanted.is_batch:
         return answers.accepted_batch(launched, launched[0].replayed)
     [one] = launched
-    with suppress(DatabaseUnavailable):  # What is enqueued is not undone by that.
-        if await unless_gone(request, finished(one.workflow_id, wanted.wait)):
-            ended = await use_client(_status(wanted.by, one.workflow_id))
-            ended.headers.update(answers.replay(one.replayed))
-            return ended
+    if wanted.wait:
+        with suppress(DatabaseUnavailable):  # What is enqueued is not undone by that.
+            await unless_gone(request, finished(one.workflow_id, wanted.wait))
+            found = await use_client(_status(wanted.by, one.workflow_id))
+            if "Retry-After" not in found.headers:
+                found.headers.update(answers.replay(one.replayed))
+                return found
     return answers.accepted(one, one.replayed)
 
 

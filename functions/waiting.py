@@ -94,8 +94,6 @@ async def finished(workflow_id: str, seconds: float) -> bool:
 
     Raises DatabaseUnavailable, NoWorkerYet.
     """
-    if not seconds:
-        return False
     version: Version | None = NOTHING
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
