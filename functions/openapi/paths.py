@@ -9,7 +9,7 @@ from ..arguments import Schema
 from .bodies import ANYTHING, Typed, either
 from .definitions import component
 from .names import Names, pascal
-from .responses import answer, errors
+from .responses import answer, refusals
 
 TAGS = [
     {"name": "launch", "description": "Start workflows."},
@@ -46,7 +46,7 @@ Errors = Callable[..., Answers]
 
 def paths(workflows: list[Typed], auth: str) -> dict[str, dict[str, Operation]]:
     """All paths, each with its operation."""
-    refused = partial(errors, auth)
+    refused = partial(refusals, auth)
     return {
         **{f"/launch/{_encoded(each.workflow.name)}": _launch(each, refused) for each in workflows},
         "/status/{workflow_id}": _status(workflows, refused),

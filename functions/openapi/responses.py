@@ -1,8 +1,9 @@
 """What answers carry beside a body, and the errors, as components."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
+from .. import errors
 from ..errors import FunctionError
 from .definitions import component
 
@@ -39,9 +40,19 @@ HEADERS: dict[str, Component] = {
         "required": True,
         "schema": {"type": "string"},
     },
+    "Accept": {"description": "The type that a body may have.", "schema": {"type": "string"}},
+    "Accept-Encoding": {
+        "description": "The encoding that a body may have.",
+        "schema": {"type": "string"},
+    },
 }
 
-ERROR_HEADERS = {401: ["WWW-Authenticate"], 405: ["Allow"], 503: ["Retry-After"]}
+ERROR_HEADERS = {
+    401: ["WWW-Authenticate"],
+    405: ["Allow"],
+    415: ["Accept", "Accept-Encoding"],
+    503: ["Retry-After"],
+}
 
 
 def answer(
@@ -57,13 +68,13 @@ def answer(
 
 
 ACCEPTED = answer(
-    "It is done, and the workflow follows.",
+    "It is accepted; the status will show it.",
     component("Launched"),
     ["Location", "Retry-After", "Idempotency-Replayed"],
 )
 
 
-def errors(auth: str, *statuses: int) -> dict[str, Component]:
+def refusals(auth: str, *statuses: int) -> dict[str, Component]:
     """References to the errors that an operation can answer, each under its status code."""
     always = {400, 405, 503} | (set() if auth == "none" else {UNAUTHENTICATED})
     return {
@@ -88,17 +99,14 @@ def _problem(status: int, titles: list[str]) -> Component:
 
 
 def _titles() -> dict[int, list[str]]:
+    """What can go wrong in a function, by status code."""
     found: dict[int, list[str]] = {}
-    for error in _kinds(FunctionError):
-        if error.title not in found.setdefault(error.status, []):
-            found[error.status].append(error.title)
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, FunctionError):
+            titles = found.setdefault(error.status, [])
+            if error.title not in titles:
+                titles.append(error.title)
     return found
-
-
-def _kinds(error: type[FunctionError]) -> Iterator[type[FunctionError]]:
-    for kind in error.__subclasses__():
-        yield kind
-        yield from _kinds(kind)
 
 
 def _name(status: int) -> str:

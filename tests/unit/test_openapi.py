@@ -69,6 +69,9 @@ NODE: dict[str, Any] = {
 
 TREE = {"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": NODE, "Line": LINE}}
 
+UNDOCUMENTED = {500, 501}
+"""What no caller who keeps to the document can get, unless there is a mistake in the functions."""
+
 NASTY = ["send mail/é", "send-mail-e", "a{b}", "{}", "日本", "%2F", "#", "status", "2fa", "x" * 300]
 
 
@@ -283,13 +286,11 @@ def test_every_error_is_documented() -> None:
         for code in map(int, operation["responses"])
         if code >= 400
     }
-    for kind in kinds(errors.FunctionError):
-        if kind.status < 500 or kind.status == 503:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    for kind in kinds:
+        if issubclass(kind, errors.FunctionError) and kind.status not in UNDOCUMENTED:
             assert kind.title in answers[kind.status]["description"]
-            assert kind.headers.keys() - answers[kind.status].get("headers", {}).keys() <= {
-                "Accept",
-                "Accept-Encoding",
-            }
+            assert kind.headers.keys() <= answers[kind.status].get("headers", {}).keys()
 
 
 def test_the_version_is_that_of_the_document() -> None:
@@ -309,7 +310,7 @@ def test_the_version_is_that_of_the_document() -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=5, unique=True))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_no_two_names_become_one(names: list[str]) -> None:
     """Whatever they have in common, each has an operation and components of its own."""
     definitions = {name: {"const": name} for name in names}
@@ -324,13 +325,6 @@ def test_no_two_names_become_one(names: list[str]) -> None:
     assert all(re.fullmatch("[A-Za-z0-9]+", name) for name in schemas)
     results = [name for name in schemas if schemas[name].keys() == {"anyOf"}]
     assert all(fits(described, result, name) for result in results for name in names)
-
-
-def kinds(error: type[errors.FunctionError]) -> Iterator[type[errors.FunctionError]]:
-    """All that derive from it."""
-    for kind in error.__subclasses__():
-        yield kind
-        yield from kinds(kind)
 
 
 def escaped(name: str) -> str:
