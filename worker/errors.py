@@ -85,7 +85,7 @@ class InexpressibleResult(WorkerError):
 
 
 class InexpressibleSignal(WorkerError):
-    """{function}: the type of its signal '{topic}' has no JSON Schema: {reason}"""
+    """{function}: its signal '{topic}' cannot be published: {reason}"""
 
 
 class NotAtTheTop(WorkerError):

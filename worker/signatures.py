@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import re
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -57,6 +58,9 @@ def result_schema(function: Function) -> Schema:
 
 def signal_schema(function: Function, topic: str, hint: Any) -> Schema:
     """The schema of what `function` expects as a signal; raises InexpressibleSignal."""
+    if not re.fullmatch(r"[^/\0]{1,255}", topic) or not topic.strip():
+        reason = "a topic is the last part of a path: 1 to 255 characters without a slash"
+        raise InexpressibleSignal(function=qualified(function), topic=topic, reason=reason)
     try:
         return _schema(hint, "validation")
     except Exception as error:  # A type's own hooks may raise anything.

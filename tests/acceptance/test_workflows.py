@@ -81,3 +81,35 @@ def test_a_report_is_written_by_its_children(
     assert lines == [f"{number}. What there is to say about tests" for number in (1, 2, 3)]
     assert end["result"] == {"title": "tests", "lines": lines}
     assert (end["progress"]["done"], end["progress"]["total"]) == (3, 3)
+
+
+PARTITIONED = '''
+from dbos import DBOS
+
+from worker import workflow
+
+
+@workflow(queue="tenant_queue")
+def tenant(number: int) -> str | None:
+    """Tell the queue's partition."""
+    return DBOS.workflow_id
+'''
+
+
+def test_a_partitioned_queue_is_served(project: Path, environ: dict[str, str]) -> None:
+    """Declared like any other; each launch names its partition."""
+    queues = project / "worker" / "queues.py"
+    declared = queues.read_text().replace(
+        "QUEUES = (", 'QUEUES = (\n    Queue("tenant_queue", partition_concurrency=1),\n    '
+    )
+    queues.write_text(declared)
+    (project / "worker" / "workflows" / "tenant.py").write_text(PARTITIONED)
+
+    with worker(project, environ), serve(ALL, project, environ) as functions:
+        without = functions.post("/launch/tenant", json={"number": 1})
+        url = "/launch/tenant?partition_key={}&wait=30"
+        ends = [functions.post(url.format(name), json={"number": 1}) for name in ("a", "b", "a")]
+
+    assert without.status_code == 400
+    assert "partition_key has to be given" in without.json()["detail"]
+    assert [end.json().get("status") for end in ends] == ["SUCCESS"] * 3

@@ -10,8 +10,18 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from worker.errors import InexpressibleArgument, InexpressibleResult, InvalidArguments
-from worker.signatures import arguments_schema, arguments_validator, result_schema
+from worker.errors import (
+    InexpressibleArgument,
+    InexpressibleResult,
+    InexpressibleSignal,
+    InvalidArguments,
+)
+from worker.signatures import (
+    arguments_schema,
+    arguments_validator,
+    result_schema,
+    signal_schema,
+)
 
 
 class Opaque:
@@ -201,6 +211,21 @@ def test_a_result_without_a_schema_is_refused() -> None:
 
     with pytest.raises(InexpressibleResult, match=r"returns_opaque: its return type"):
         result_schema(returns_opaque)
+
+
+@pytest.mark.parametrize(
+    ("topic", "hint"),
+    [("a/b", bool), ("", bool), (" ", bool), ("x" * 256, bool), ("fine", Opaque)],
+)
+def test_a_signal_that_cannot_be_sent_is_refused(topic: str, hint: Any) -> None:
+    """The sentence names the function and the topic."""
+    with pytest.raises(InexpressibleSignal, match=f"expressible: its signal '{topic}'"):
+        signal_schema(expressible, topic, hint)
+
+
+def test_a_signal_has_the_schema_of_its_type() -> None:
+    """As arguments have."""
+    assert signal_schema(expressible, "go", bool) == {"type": "boolean"}
 
 
 def test_valid_arguments_become_what_the_hints_say() -> None:
