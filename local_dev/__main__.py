@@ -50,8 +50,8 @@ def announce(port: int, stop: Event) -> None:
     else:
         return
     logger.info("page: http://127.0.0.1:%d/", port)
+    logger.info("HTTP reference: http://127.0.0.1:%d/docs/", port)
     logger.info("launch: POST http://127.0.0.1:%d/launch/{workflow}", port)
-    logger.info("status: GET http://127.0.0.1:%d/status/{workflow_id}", port)
     logger.info("Ctrl-C stops everything")
 
 
