@@ -56,15 +56,18 @@ def as_json(content: Any) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def accepted(workflow: Known, replayed: bool = False) -> Answer:
-    """202: the workflow is enqueued, or on its way there; `Location` is where to follow it."""
-    headers = {"Location": _status_url(workflow.workflow_id), "Retry-After": "1"}
+def accepted(workflow: Known, *, replayed: bool = False, pause: int = 1) -> Answer:
+    """202: what was wanted is under way; `Location` is where to follow it.
+
+    `pause` is after how many seconds asking is worth it.
+    """
+    headers = {"Location": _status_url(workflow.workflow_id), "Retry-After": str(pause)}
     return Answer(_accepted(workflow), 202, headers | replay(replayed))
 
 
-def accepted_batch(workflows: Iterable[Known], replayed: bool = False) -> Answer:
+def accepted_batch(workflows: Iterable[Known], *, replayed: bool = False, pause: int = 1) -> Answer:
     """202: all workflows of a batch are enqueued."""
-    headers = {"Retry-After": "1"} | replay(replayed)
+    headers = {"Retry-After": str(pause)} | replay(replayed)
     return Answer({"workflows": [_accepted(each) for each in workflows]}, 202, headers)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ class Launched:
     name: str
     status: str
     replayed: bool = False
+    pause: int = 1
+    """Seconds before which nothing will happen."""
 
 
 async def read_launch(request: Request, workflow: str) -> Launch:
@@ -161,8 +164,9 @@ def enqueue(launch: Launch, client: DBOSClient) -> list[Launched]:
     if ids != launch.ids:
         there = visible(client, launch.by, ids[0])
         return [Launched(there.workflow_id, there.name, there.status)]
-    status = "DELAYED" if "delay_seconds" in options else "ENQUEUED"
-    return [Launched(each, launch.workflow, status) for each in ids]
+    delay = options.get("delay_seconds")
+    status, pause = ("DELAYED", math.ceil(delay)) if delay else ("ENQUEUED", 1)
+    return [Launched(each, launch.workflow, status, pause=pause) for each in ids]
 
 
 def _complete(launch: Launch, workflow: Workflow) -> EnqueueOptions:

@@ -31,17 +31,17 @@ async def launch(request: Request) -> Response:
     """`POST /{workflow}` with its named arguments in JSON, or an array of them: enqueue it."""
     wanted = await read_launch(request, argument(request))
     launched = await use_client(lambda client: enqueue(wanted, client))
+    one = launched[0]
     if wanted.is_batch:
-        return answers.accepted_batch(launched, launched[0].replayed)
-    [one] = launched
+        return answers.accepted_batch(launched, replayed=one.replayed, pause=one.pause)
     if wanted.wait:
         with suppress(DatabaseUnavailable):  # What is enqueued is not undone by that.
             await unless_gone(request, finished(one.workflow_id, wanted.wait))
-            found = await use_client(_status(wanted.by, one.workflow_id))
-            if "Retry-After" not in found.headers:
-                found.headers.update(answers.replay(one.replayed))
-                return found
-    return answers.accepted(one, one.replayed)
+            ended = await use_client(_status(wanted.by, one.workflow_id))
+            if "Retry-After" not in ended.headers:
+                ended.headers.update(answers.replay(one.replayed))
+                return ended
+    return answers.accepted(one, replayed=one.replayed, pause=one.pause)
 
 
 @target("GET")
@@ -92,7 +92,7 @@ async def signal(request: Request) -> Response:
     """`POST /{workflow_id}/{topic}` with a JSON value: send it to the workflow."""
     wanted = await read_signal(request)
     workflow, replayed = await use_client(lambda client: send(wanted, client))
-    return answers.accepted(workflow, replayed)
+    return answers.accepted(workflow, replayed=replayed)
 
 
 @target("GET")

@@ -177,6 +177,7 @@ def test_a_delayed_launch_waits(functions: TestClient, database: str) -> None:
     [row] = rows(database)
     assert launched.json()["status"] == status.json()["status"] == "DELAYED"
     assert 80_000 < row["delay_until_epoch_ms"] - row["created_at"] <= 91_000
+    assert launched.headers["Retry-After"] == "90"
     assert 80 <= int(status.headers["Retry-After"]) <= 90
 
 
