@@ -43,7 +43,7 @@ def visible(client: DBOSClient, by: Caller, workflow_id: str) -> WorkflowStatus:
     found = client.list_workflows(
         workflow_ids=[workflow_id], user=by.sees, load_input=False, load_output=False
     )
-    if not found:
+    if not found or found[0].application_name not in (None, settings().app_name):
         raise UnknownWorkflowId(workflow_id=workflow_id)
     return found[0]
 

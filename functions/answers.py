@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -21,6 +21,10 @@ UNFINISHED = {"ENQUEUED", "DELAYED", "PENDING"}
 STATUSES = (*sorted(UNFINISHED), "SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 LONGEST_PAUSE = 3600
+"""Seconds; a delay may be changed meanwhile."""
+
+LAST_TIME = 253_402_300_799_000
+"""Milliseconds of the epoch: the last second of the year 9999."""
 
 STARTED_PER_SECOND = 50
 """What a worker starts at least of a queue without limits, to say when asking again is worth it."""
@@ -43,7 +47,17 @@ class Known(Protocol):
 
 
 class Answer(JSONResponse):
-    """A JSON answer that can carry every string there is."""
+    """A JSON answer that can carry every string there is, and that no cache keeps."""
+
+    def __init__(
+        self,
+        content: Any,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        uncached = {"Cache-Control": "private, no-store"}
+        super().__init__(content, status_code, uncached | dict(headers or {}), media_type)
 
     def render(self, content: Any) -> bytes:
         """The content as JSON."""
@@ -134,10 +148,10 @@ def replay(replayed: bool) -> dict[str, str]:
 
 
 def rfc3339(milliseconds: int | None) -> str | None:
-    """A time of the database as RFC 3339 in UTC."""
+    """A time of the database as RFC 3339 in UTC, which has four digits for the year."""
     if milliseconds is None:
         return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    moment = datetime.fromtimestamp(min(milliseconds, LAST_TIME) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

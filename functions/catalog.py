@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from psycopg.errors import UndefinedColumn
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from .arguments import Schema, check, compiled
 from .client import engine
-from .errors import InvalidArguments, NoWorkerYet, UnknownWorkflow
+from .errors import CatalogOutdated, InvalidArguments, NoWorkerYet, UnknownWorkflow
 from .settings import settings
 
 KEPT = 60.0
@@ -90,8 +92,13 @@ class Catalog:
             return _accept(newest, name, calls)
 
     def _read(self) -> dict[str, Workflow]:
-        with engine().connect() as connection:
-            rows = connection.execute(SELECT, {"application": self.application}).all()
+        try:
+            with engine().connect() as connection:
+                rows = connection.execute(SELECT, {"application": self.application}).all()
+        except ProgrammingError as error:
+            if isinstance(error.orig, UndefinedColumn):
+                raise CatalogOutdated from error
+            raise
         if not rows:
             raise NoWorkerYet(application=self.application)
         return {row.name: Workflow(**row._mapping) for row in rows}

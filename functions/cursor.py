@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from .errors import BadParameter
 
+LONGEST = 8192
+"""Characters of a cursor, which has an id of up to 1,024 characters of up to four bytes in it."""
+
 
 class Cursor(NamedTuple):
     """The last workflow of a page; `created_at` is milliseconds of the epoch."""
@@ -15,7 +18,11 @@ class Cursor(NamedTuple):
     workflow_id: str
 
     def __str__(self) -> str:
-        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+        return (
+            base64.urlsafe_b64encode(json.dumps(self, ensure_ascii=False).encode())
+            .decode()
+            .rstrip("=")
+        )
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":

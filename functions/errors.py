@@ -58,6 +58,13 @@ class NotWithBatch(FunctionError):
     title = "Bad parameter"
 
 
+class NotWithKey(FunctionError):
+    """The query parameter {parameter!r} cannot be used with an Idempotency-Key."""
+
+    status = 400
+    title = "Bad parameter"
+
+
 class PartitionKeyMissing(FunctionError):
     """The queue {queue!r} of this workflow is partitioned: partition_key has to be given."""
 
@@ -152,6 +159,13 @@ class DuplicateWorkflow(FunctionError):
     members = ("workflow_id",)
 
 
+class ReplayIncomplete(FunctionError):
+    """Some of what was launched with this Idempotency-Key has been deleted."""
+
+    status = 409
+    title = "Replay incomplete"
+
+
 class WrongState(FunctionError):
     """The workflow {workflow_id!r} is {state}, so it cannot be {done}."""
 
@@ -190,6 +204,12 @@ class InvalidArguments(FunctionError):
     members = ("errors",)
 
 
+class InvalidSignal(InvalidArguments):
+    """The value does not fit what the workflow expects."""
+
+    title = "Invalid signal"
+
+
 class KeyReused(FunctionError):
     """This Idempotency-Key has been used before, with another body."""
 
@@ -203,6 +223,14 @@ class NoWorkerYet(FunctionError):
     status = 503
     title = "No worker yet"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class CatalogOutdated(FunctionError):
+    """The catalog is that of an older release: its workers have to be upgraded first."""
+
+    status = 503
+    title = "Catalog outdated"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
 
 
 class DatabaseUnavailable(FunctionError):

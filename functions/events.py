@@ -8,8 +8,10 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import anyio
 from dbos import DBOSClient
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
@@ -23,8 +25,14 @@ from .settings import settings
 from .tables import StreamValue, outcome, stream_values
 from .waiting import NOTHING, watch
 
-VALUES = 500
+VALUES = 100
 """Values of streams that are read at once."""
+
+PATIENCE = 15.0
+"""Seconds that a client may take to read what it is sent."""
+
+GRACE = 2.0
+"""Seconds to say goodbye when the server ends."""
 
 CLOSED = "__DBOS_STREAM_CLOSED__"
 """What DBOS writes at the end of a stream."""
@@ -58,8 +66,11 @@ class Position:
         try:
             status, progress, offsets, ended = json.loads(base64.b64decode(last, b"-_", True))
             position = cls(str(status), str(progress), dict(offsets), str(ended))
-            if not all(type(n) is int and 0 <= n < 2**31 for n in position.offsets.values()):
-                raise ValueError
+            for key, offset in position.offsets.items():
+                if "\0" in key.encode().decode() or type(offset) is not int:
+                    raise ValueError
+                if not 0 <= offset < 2**31:
+                    raise ValueError
         except (ValueError, TypeError, binascii.Error, RecursionError) as error:
             raise BadHeader(header="Last-Event-ID", wanted="the id of an event") from error
         return position
@@ -72,7 +83,7 @@ class Snapshot:
     body: dict[str, Any]
     values: list[StreamValue]
 
-    @property
+    @cached_property
     def status(self) -> str:
         """Tells this state from others; without the progress, which has events of its own."""
         return _digest({name: value for name, value in self.body.items() if name != "progress"})
@@ -119,7 +130,13 @@ async def event_stream(request: Request, by: Caller, workflow_id: str) -> Respon
     first = await _snapshot(by, workflow_id, position)
     if first.is_behind(position):
         return Response(status_code=204)
-    return EventSourceResponse(_events(by, workflow_id, position, first), sep="\n")
+    return EventSourceResponse(
+        _events(by, workflow_id, position, first),
+        sep="\n",
+        send_timeout=PATIENCE,
+        shutdown_event=anyio.Event(),
+        shutdown_grace_period=GRACE,
+    )
 
 
 async def _events(

@@ -33,7 +33,6 @@ REASONS = (
     "owner_dead",
     "running",
     "waiting_for_signal",
-    "waiting_for_children",
     "sleeping",
     "finished",
     "failed",
@@ -113,7 +112,8 @@ class Situation:
 
     @property
     def _step(self) -> int:
-        return (self.workflow.step or 0) + 1
+        """The number of the step that follows those that `steps` lists."""
+        return int(self.workflow.recorded) + 1
 
     @property
     def _since(self) -> int | None:
@@ -124,10 +124,14 @@ class Situation:
     def _delayed(self) -> Explanation:
         sentence = f"It is delayed until {_at(self.workflow.delayed_until)}"
         if not self.live:
-            sentence += "; no worker is alive at the moment"
-        elif not self.published and not self.workflow.is_child:
-            sentence += "; no worker has published a workflow of its name"
-        return Explanation("delayed", f"{sentence}.")
+            return Explanation("delayed", f"{sentence}; no worker is alive at the moment.")
+        return Explanation("delayed", f"{sentence}{self._unpublished}.")
+
+    @property
+    def _unpublished(self) -> str:
+        if self.published or self.workflow.is_child:
+            return ""
+        return "; no worker has published a workflow of its name"
 
     def _no_worker(self) -> Explanation | None:
         if not self.live:
@@ -154,12 +158,11 @@ class Situation:
 
     def _queued(self) -> Explanation:
         ahead, name = self.workflow.ahead, self.workflow.queue
+        sentence = f"It is the next in the queue {name!r}"
         if ahead:
-            return Explanation(
-                "queued",
-                f"{_are(ahead, 'workflow', 'workflows')} ahead of it in the queue {name!r}.",
-            )
-        return Explanation("queued", f"It is the next in the queue {name!r}.")
+            before = _are(ahead, "workflow", "workflows")
+            sentence = f"{before} ahead of it in the queue {name!r}"
+        return Explanation("queued", f"{sentence}{self._unpublished}.")
 
     def _abandoned(self) -> Explanation | None:
         if self.workflow.owner_alive:
@@ -178,14 +181,14 @@ class Situation:
             until = _at(workflow.step_completed_at)
             return Explanation("sleeping", f"It sleeps until {until}.")
         if workflow.step_name == "DBOS.sleep" and workflow.step > 1 and not workflow.step_before:
-            # `DBOS.recv` records when it will have waited for long enough, then its own result.
+            # `DBOS.recv`, like `DBOS.get_event`, records first until when it waits.
             return Explanation(
-                "waiting_for_signal", f"It has been waiting for a signal since {since}."
+                "waiting_for_signal",
+                f"It has been waiting for a signal, or an event of a workflow, since {since}.",
             )
         sentence = f"It has been executing step {self._step} since {since}"
         if children := workflow.unfinished_children:
             sentence += f", and {_are(children, 'of its children', 'of its children')} unfinished"
-            return Explanation("waiting_for_children", f"{sentence}.")
         return Explanation("running", f"{sentence}.")
 
 
@@ -214,13 +217,13 @@ def _limit(name: str, queue: Row[Any], workers: int) -> Explanation | None:
         ),
         (
             "worker_concurrency_limit",
-            queue.running,
+            queue.running_in_version,
             queue.worker_concurrency and queue.worker_concurrency * workers,
             per_worker,
         ),
         (
             "worker_concurrency_limit",
-            queue.partition_running,
+            queue.partition_running_in_version,
             queue.partition_worker_concurrency and queue.partition_worker_concurrency * workers,
             f"{per_worker} of a partition",
         ),

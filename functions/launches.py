@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 from dbos import DBOSClient, EnqueueOptions, WorkflowHandle
 from dbos import error as dbos_error
@@ -23,12 +22,14 @@ from .errors import (
     DuplicateWorkflow,
     KeyReused,
     NotWithBatch,
+    NotWithKey,
     PartitionKeyMeaningless,
     PartitionKeyMissing,
+    ReplayIncomplete,
 )
 from .parameters import Query, idempotency_key
 from .settings import settings
-from .tables import holder
+from .tables import add_to_batch, holder
 from .tracing import trace_context
 
 LONGEST_WAIT = 30.0
@@ -94,7 +95,7 @@ class Launched:
 async def read_launch(request: Request, workflow: str) -> Launch:
     """What `request` wants, before the database is asked about it.
 
-    Raises what Query, `idempotency_key` and `json_calls` raise, and NotWithBatch.
+    Raises what Query, `idempotency_key` and `json_calls` raise, NotWithBatch and NotWithKey.
     """
     query = Query(
         request,
@@ -114,6 +115,8 @@ async def read_launch(request: Request, workflow: str) -> Launch:
     for parameter in ("deduplication_id", "wait"):
         if launch.is_batch and query.text(parameter) is not None:
             raise NotWithBatch(parameter=parameter)
+    if key and options.get("duplication_policy") == "return-existing":
+        raise NotWithKey(parameter="on_duplicate")  # Nothing could tell later what was returned.
     return launch
 
 
@@ -140,7 +143,7 @@ def _scoped(deduplication_id: str | None, by: Caller) -> str | None:
     """The deduplication id of this caller alone, so that nobody can block or find others'."""
     if deduplication_id is None or by.name is None:
         return deduplication_id
-    return f"{quote(by.name, safe='')}:{deduplication_id}"
+    return f"{hashlib.sha256(by.name.encode()).hexdigest()[:16]}:{deduplication_id}"
 
 
 def enqueue(launch: Launch, client: DBOSClient) -> list[Launched]:
@@ -186,27 +189,30 @@ def _complete(launch: Launch, workflow: Workflow) -> EnqueueOptions:
 
 
 def _insert(launch: Launch, options: EnqueueOptions, client: DBOSClient) -> list[str]:
-    calls = list(zip(launch.ids, launch.calls.values(), strict=True))
+    (new_id, arguments), *others = zip(launch.ids, launch.calls.values(), strict=True)
+    first = options | {"workflow_id": new_id}
     if not launch.is_batch:
-        [(new_id, arguments)] = calls
-        each = options | {"workflow_id": new_id}
-        handle: WorkflowHandle[Any] = client.enqueue(each, **arguments)
+        handle: WorkflowHandle[Any] = client.enqueue(first, **arguments)
         return [handle.workflow_id]
     with engine().begin() as transaction:
-        for new_id, arguments in calls:
-            each = options | {"workflow_id": new_id}
-            client.enqueue_in_transaction(transaction, each, **arguments)
+        client.enqueue_in_transaction(transaction, first, **arguments)
+        add_to_batch(transaction, launch.ids[0], dict(others))
     return launch.ids
 
 
 def _replay(launch: Launch, client: DBOSClient) -> list[Launched]:
-    """What was launched with this Idempotency-Key; nothing if that has been deleted."""
+    """What was launched with this Idempotency-Key; nothing if that has been deleted.
+
+    Raises KeyReused, ReplayIncomplete.
+    """
     found = client.list_workflows(workflow_ids=launch.ids, load_input=False, load_output=False)
     if any((each.attributes or {}).get(FINGERPRINT) != launch.fingerprint for each in found):
         raise KeyReused
+    if 0 < len(found) < len(launch.ids):
+        raise ReplayIncomplete
     statuses = {each.workflow_id: each.status for each in found}
     return [
-        Launched(each, launch.workflow, statuses[each], replayed=True)
+        Launched(each, launch.workflow, status, replayed=True)
         for each in launch.ids
-        if each in statuses
+        if (status := statuses.get(each))
     ]

@@ -11,12 +11,11 @@ from . import answers, tables
 from .access import Caller, caller, visible
 from .catalog import catalog
 from .client import engine, use_client
+from .cursor import LONGEST as LONGEST_CURSOR
 from .cursor import Cursor
-from .errors import DatabaseUnavailable, NothingHere, WrongState
-from .events import event_stream
-from .explanation import Situation
+from .errors import DatabaseUnavailable, NothingHere, UnknownWorkflowId, WrongState
+from .explanation import INTERNAL_QUEUE, Situation
 from .launches import LONGEST_WAIT, enqueue, read_launch
-from .openapi import document
 from .parameters import Query
 from .settings import settings
 from .signals import read_signal, send
@@ -35,7 +34,7 @@ async def launch(request: Request) -> Response:
     if wanted.is_batch:
         return answers.accepted_batch(launched, replayed=one.replayed, pause=one.pause)
     if wanted.wait:
-        with suppress(DatabaseUnavailable):  # What is enqueued is not undone by that.
+        with suppress(DatabaseUnavailable, UnknownWorkflowId):  # It was launched all the same.
             await unless_gone(request, finished(one.workflow_id, wanted.wait))
             ended = await use_client(_status(wanted.by, one.workflow_id))
             if "Retry-After" not in ended.headers:
@@ -51,6 +50,8 @@ async def status(request: Request) -> Response:
     wait = Query(request, "wait").number("wait", LONGEST_WAIT) or 0.0
     read = _status(by, wanted)
     if _wants_events(request):
+        from .events import event_stream  # Only here, to keep other cold starts short.
+
         return await event_stream(request, by, wanted)
     answer = await use_client(read)
     if wait and "Retry-After" in answer.headers:
@@ -65,8 +66,9 @@ async def cancel(request: Request) -> Response:
     query = Query(request, "cancel_children")
     children = query.choice("cancel_children", "true", "false") == "true"
 
-    def end(client: DBOSClient, workflow: WorkflowStatus) -> None:
+    def end(client: DBOSClient, workflow: WorkflowStatus) -> bool:
         client.cancel_workflow(workflow.workflow_id, cancel_children=children)
+        return True
 
     now = await _control(request, answers.UNFINISHED, "cancelled", end)
     if now.status in ("SUCCESS", "ERROR"):  # It was faster.
@@ -79,10 +81,10 @@ async def resume(request: Request) -> Response:
     """`POST /{workflow_id}`: enqueue it again, to go on from its last step."""
     Query(request)
 
-    def enqueue_again(client: DBOSClient, workflow: WorkflowStatus) -> None:
+    def enqueue_again(_: DBOSClient, workflow: WorkflowStatus) -> bool:
         published = catalog().workflows().get(workflow.name)
-        queue = published.queue if published else None
-        client.resume_workflow(workflow.workflow_id, queue_name=queue)
+        queue = published.queue if published else INTERNAL_QUEUE
+        return tables.resume(engine(), workflow.workflow_id, queue)
 
     return answers.accepted(await _control(request, RESUMABLE, "resumed", enqueue_again))
 
@@ -102,7 +104,7 @@ async def list(request: Request) -> Response:
         raise NothingHere
     query = Query(request, "status", "workflow", "since", "until", "limit", "cursor")
     limit = query.integer("limit", 1, 100) or 20
-    last = Cursor.parse(text) if (text := query.text("cursor")) else None
+    last = Cursor.parse(text) if (text := query.text("cursor", LONGEST_CURSOR)) else None
     filters = {
         "application": settings().app_name,
         "users": caller(request).sees,
@@ -152,6 +154,8 @@ async def openapi(request: Request) -> Response:
     """`GET /openapi.json`: all functions, with the types of every workflow in the catalog."""
     if argument(request) not in ("", "openapi.json"):
         raise NothingHere
+    from .openapi import document  # Only here, to keep other cold starts short.
+
     Query(request)
     workflows = await use_client(lambda _: catalog().workflows())
     return answers.Answer(document(workflows.values(), auth=settings().auth))
@@ -165,29 +169,33 @@ def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:
 
 
 def _wants_events(request: Request) -> bool:
-    return "text/event-stream" in request.headers.get("accept", "").lower()
+    accepted = request.headers.get("accept", "").lower().replace(" ", "").split(",")
+    ranges = [each.split(";") for each in accepted]
+    return any(each[0] == "text/event-stream" and "q=0" not in each for each in ranges)
 
 
 async def _control(
     request: Request,
     allowed: set[str],
     done: str,
-    act: Callable[[DBOSClient, WorkflowStatus], None],
+    act: Callable[[DBOSClient, WorkflowStatus], bool],
 ) -> WorkflowStatus:
     """Do something to the workflow in the path, if its state is `allowed`; returns how it is now.
 
-    Raises UnknownWorkflowId, WrongState.
+    `act` tells whether it was done. Raises UnknownWorkflowId, WrongState.
     """
     wanted, by = workflow_id(request), caller(request)
-    acted = False
+    tried = False
 
     def work(client: DBOSClient) -> WorkflowStatus:
-        nonlocal acted
+        nonlocal tried
         workflow = visible(client, by, wanted)
-        if not acted and workflow.status not in allowed:
+        again, tried = tried, True  # When a connection has died, it may have been done already.
+        allows = workflow.status in allowed
+        if not again and not (allows and act(client, workflow)):
             raise WrongState(workflow_id=wanted, state=workflow.status, done=done)
-        acted = True  # It may be done again when the connection dies.
-        act(client, workflow)
+        if again and allows:
+            act(client, workflow)
         return visible(client, by, wanted)
 
     return await use_client(work)

@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from .errors import BadHeader, BadParameter, UnknownParameter
 
-LONGEST = 1024
-"""Characters of a text; far below what an index of Postgres takes."""
+LONGEST = 512
+"""Characters of a text; an index of Postgres takes 2,704 bytes, and one may have four."""
 
 NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?")
 
@@ -28,17 +28,17 @@ class Query:
             if parameter not in known:
                 raise UnknownParameter(parameter=parameter)
 
-    def texts(self, name: str) -> list[str]:
+    def texts(self, name: str, longest: int = LONGEST) -> list[str]:
         """All values of a parameter that may be repeated; raises BadParameter."""
         values = self._given.getlist(name)
         for value in values:
-            if not value.strip() or "\0" in value or len(value) > LONGEST:
-                raise BadParameter(name, f"a text of 1 to {LONGEST} characters")
+            if not value.strip() or "\0" in value or len(value) > longest:
+                raise BadParameter(name, f"a text of 1 to {longest} characters")
         return values
 
-    def text(self, name: str) -> str | None:
+    def text(self, name: str, longest: int = LONGEST) -> str | None:
         """The value of a parameter that may be given once; raises BadParameter."""
-        values = self.texts(name)
+        values = self.texts(name, longest)
         if len(values) > 1:
             raise BadParameter(name, "given once")
         return values[0] if values else None

@@ -9,7 +9,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from .answers import Answer
-from .errors import DatabaseUnavailable, FunctionError, MethodNotAllowed, NothingHere, UnknownMethod
+from .errors import (
+    BadCredentials,
+    DatabaseUnavailable,
+    FunctionError,
+    MethodNotAllowed,
+    NothingHere,
+    UnknownMethod,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +29,9 @@ def problem(error: Exception) -> Response:
         logger.error("unexpected error", exc_info=error)
         error = FunctionError()
     if isinstance(error, DatabaseUnavailable):
-        logger.warning("database unavailable: %s", type(error.__cause__).__name__)
+        logger.warning("database unavailable: %s", _reason(error.__cause__))
+    if isinstance(error, BadCredentials) and error.__cause__:
+        logger.info("credentials refused: %s", type(error.__cause__).__name__)
     body = {
         "type": _type(error),
         "title": error.title,
@@ -41,6 +50,12 @@ async def unrouted(request: Request, error: Exception) -> Response:
     return problem(
         MethodNotAllowed(request.method, (error.headers or {}).get("Allow", "GET, HEAD"))
     )
+
+
+def _reason(error: BaseException | None) -> str:
+    """What the driver says, in one line; neither it nor the server ever tells a password."""
+    said = str(getattr(error, "orig", None) or "").splitlines()
+    return said[0] if said else type(error).__name__
 
 
 def _type(error: FunctionError) -> str:

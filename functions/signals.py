@@ -3,9 +3,11 @@
 import json
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus
+from dbos import error as dbos_error
 from starlette.requests import Request
 
 from .access import Caller, caller, visible
@@ -14,7 +16,14 @@ from .arguments import check
 from .body import json_value
 from .catalog import catalog
 from .client import engine
-from .errors import KeyReused, NothingHere, WrongState
+from .errors import (
+    InvalidArguments,
+    InvalidSignal,
+    KeyReused,
+    NothingHere,
+    UnknownWorkflowId,
+    WrongState,
+)
 from .parameters import Query, idempotency_key
 from .tables import message
 from .target import argument, checked_id
@@ -35,11 +44,14 @@ class Signal:
     by: Caller
     key: str | None
 
-    @property
-    def idempotency_key(self) -> str | None:
-        """The key for DBOS, which knows one scope only: a workflow."""
+    @cached_property
+    def idempotency_key(self) -> str:
+        """The key for DBOS, which knows one scope only: a workflow.
+
+        There always is one, so that a second attempt on another connection sends nothing twice.
+        """
         if self.key is None:
-            return None
+            return str(uuid.uuid4())
         return str(uuid.uuid5(NAMESPACE, repr((self.by.name, self.topic, self.key))))
 
 
@@ -57,7 +69,7 @@ async def read_signal(request: Request) -> Signal:
 def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
     """Send the signal, unless its Idempotency-Key says that it was sent before.
 
-    Raises UnknownWorkflowId, WrongState, InvalidArguments, KeyReused.
+    Raises UnknownWorkflowId, WrongState, InvalidSignal, KeyReused.
     """
     workflow = visible(client, signal.by, signal.workflow_id)
     replayed = _is_sent(signal)
@@ -67,21 +79,27 @@ def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
                 workflow_id=signal.workflow_id, state=workflow.status, done="signalled"
             )
         _check(workflow, signal)
-        client.send(signal.workflow_id, signal.value, signal.topic, signal.idempotency_key)
+        try:
+            client.send(signal.workflow_id, signal.value, signal.topic, signal.idempotency_key)
+        except dbos_error.DBOSNonExistentWorkflowError as error:
+            raise UnknownWorkflowId(workflow_id=signal.workflow_id) from error
         _is_sent(signal)
     return workflow, replayed
 
 
 def _check(workflow: WorkflowStatus, signal: Signal) -> None:
-    """Raise InvalidArguments unless the value is what the workflow has declared for the topic."""
+    """Raise InvalidSignal unless the value is what the workflow has declared for the topic."""
     declared = catalog().workflows().get(workflow.name)
     if declared and signal.topic in declared.signals:
-        check({"": signal.value}, declared.signal_validators[signal.topic])
+        try:
+            check({"": signal.value}, declared.signal_validators[signal.topic])
+        except InvalidArguments as error:
+            raise InvalidSignal(errors=vars(error)["errors"]) from None
 
 
 def _is_sent(signal: Signal) -> bool:
     """Whether the same was sent with this Idempotency-Key; raises KeyReused."""
-    if signal.idempotency_key is None:
+    if signal.key is None:
         return False
     message_id = f"{signal.idempotency_key}::{signal.workflow_id}"  # As DBOS makes it.
     sent = message(engine(), message_id)

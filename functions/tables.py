@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, TextClause, text
+from sqlalchemy import Connection, Engine, Row, TextClause, text
 
+from .errors import UnknownWorkflowId
 from .portable import loaded
 
 DEEP = 1000
@@ -15,13 +16,29 @@ DEEP = 1000
 COUNTED = 10_000
 """Workflows that are counted for `explain`."""
 
-AHEAD = """
-    select a.workflow_uuid from dbos.workflow_status a
+SAME_APPLICATION = """
+    coalesce({other}.application_name, s.application_name, '')
+        = coalesce(s.application_name, {other}.application_name, '')
+"""
+"""Whether the application of `s` may execute `other`; what belongs to none is anybody's."""
+
+LEADING = f"""(
+    select v.version_name from dbos.application_versions v
+    where {SAME_APPLICATION.format(other="v")}
+    order by v.version_timestamp desc limit 1
+)"""
+"""The version whose workers execute what is not bound to a version yet."""
+
+AHEAD = f"""
+    select from dbos.workflow_status a
     where a.queue_name = s.queue_name and a.status = 'ENQUEUED'
         and (a.priority, a.created_at) < (s.priority, s.created_at)
         and coalesce(a.queue_partition_key, '') = coalesce(s.queue_partition_key, '')
+        and {SAME_APPLICATION.format(other="a")}
+        and coalesce(a.application_version, {LEADING})
+            is not distinct from coalesce(s.application_version, {LEADING})
 """
-"""What a queue starts before `s`: a lower number of priority first, then what is older."""
+"""What workers take from a queue before `s`: lower numbers of priority, then what is older."""
 
 OUTCOME = text(f"""
     select s.serialization,
@@ -38,26 +55,85 @@ OUTCOME = text(f"""
     where s.workflow_uuid = :workflow_id
 """)
 
-VERSIONS = text("""
+KEYS = """
+    with recursive keys as (
+        (
+            select t.key from dbos.streams t
+            where t.workflow_uuid = {workflow} order by t.key limit 1
+        )
+        union all
+        select (
+            select t.key from dbos.streams t
+            where t.workflow_uuid = {workflow} and t.key > keys.key order by t.key limit 1
+        )
+        from keys where keys.key is not null
+    )
+"""
+"""The streams of a workflow: a look at the index for each, however many values they have."""
+
+VERSIONS = text(f"""
     select s.workflow_uuid,
            s.status not in ('ENQUEUED', 'DELAYED', 'PENDING') as finished,
            concat_ws('/',
                s.status, s.updated_at, s.recovery_attempts, s.started_at_epoch_ms, md5(e.value),
-               (select count(*) from dbos.streams t where t.workflow_uuid = s.workflow_uuid)
+               ({KEYS.format(workflow="s.workflow_uuid")} select sum((
+                   select max(t."offset") + 1 from dbos.streams t
+                   where t.workflow_uuid = s.workflow_uuid and t.key = keys.key
+               )) from keys)
            ) as version
     from dbos.workflow_status s
     left join dbos.workflow_events e on e.workflow_uuid = s.workflow_uuid and e.key = 'progress'
     where s.workflow_uuid = any(:workflow_ids)
 """)
 
-STREAM_VALUES = text("""
+STREAM_VALUES = text(f"""
+    {KEYS.format(workflow=":workflow_id")}
     select t.key, t."offset", t.value, t.serialization
-    from dbos.streams t
-    left join json_each_text(cast(:offsets as json)) sent on sent.key = t.key
-    where t.workflow_uuid = :workflow_id and t."offset" >= coalesce(cast(sent.value as int), 0)
+    from keys cross join lateral (
+        select * from dbos.streams t
+        where t.workflow_uuid = :workflow_id and t.key = keys.key and t."offset" >= coalesce(
+            cast(cast(:offsets as json) ->> keys.key as int), 0
+        )
+        order by t."offset"
+        limit :limit
+    ) t
     order by t.key, t."offset"
     limit :limit
 """)
+
+BATCH = text("""
+    insert into dbos.workflow_status (
+        workflow_uuid, creator_xid, status, name, queue_name, application_name,
+        authenticated_user, authenticated_roles, recovery_attempts, workflow_timeout_ms, priority,
+        serialization, queue_partition_key, delay_until_epoch_ms, attributes, created_at,
+        updated_at
+    )
+    select other.id, gen_random_uuid(), status, name, queue_name, application_name,
+        authenticated_user, authenticated_roles, recovery_attempts, workflow_timeout_ms, priority,
+        serialization, queue_partition_key, delay_until_epoch_ms, attributes, created_at,
+        updated_at
+    from dbos.workflow_status first
+    cross join unnest(cast(:ids as text[])) other (id)
+    where first.workflow_uuid = :first_id
+    on conflict (workflow_uuid) do nothing
+""")
+"""Workflows like the first one of a batch."""
+
+BATCH_INPUTS = text("""
+    insert into dbos.workflow_input (workflow_uuid, inputs)
+    select * from unnest(cast(:ids as text[]), cast(:inputs as text[]))
+    on conflict (workflow_uuid) do nothing
+""")
+
+RESUME = text("""
+    update dbos.workflow_status set
+        status = 'ENQUEUED', owner_xid = null, recovery_attempts = 0, deduplication_id = null,
+        queue_name = :queue, workflow_deadline_epoch_ms = null, started_at_epoch_ms = null,
+        completed_at = null, updated_at = (extract(epoch from now()) * 1000)::bigint
+    where workflow_uuid = :workflow_id
+        and status in ('CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
+""")
+"""What DBOS does to resume a workflow. DBOS itself would start one again that is running."""
 
 HOLDER = text("""
     select workflow_uuid
@@ -86,6 +162,9 @@ LIST = text("""
     order by created_at desc, workflow_uuid desc
     limit :limit
 """)
+
+IN_TIME = text("set local statement_timeout = 4000")
+"""Milliseconds; a rare filter on a huge table must not hold its connection for long."""
 
 STEPS = text("""
     select function_name as name, started_at_epoch_ms as started_at,
@@ -127,6 +206,10 @@ SITUATION = text(f"""
            ) end as ahead,
            case when s.status = 'PENDING' then ({LEASE}) > 0 end as owner_alive,
            p.function_id as step,
+           (
+               select count(*) from dbos.operation_outputs o
+               where o.workflow_uuid = s.workflow_uuid
+           ) as recorded,
            p.function_name as step_name,
            p.completed_at_epoch_ms as step_completed_at,
            exists (
@@ -146,17 +229,22 @@ SITUATION = text(f"""
 RUNNING = f"""
     select count(*) from (
         select from dbos.workflow_status r
-        where r.queue_name = q.name and r.status = 'PENDING' {{which}} limit {COUNTED}
+        where r.queue_name = q.name and r.status = 'PENDING'
+            and {SAME_APPLICATION.format(other="r")} {{which}}
+        limit {COUNTED}
     ) r
 """
 
-STARTED = """
+STARTED = f"""
     select count(*) from dbos.workflow_status r
     where r.queue_name = q.name and r.rate_limited and r.status not in ('ENQUEUED', 'DELAYED')
-        and r.started_at_epoch_ms > (extract(epoch from now()) - {period}) * 1000 {which}
+        and r.started_at_epoch_ms > ((extract(epoch from now()) - {{period}}) * 1000)::bigint
+        and {SAME_APPLICATION.format(other="r")} {{which}}
 """
 
-SAME_PARTITION = "and r.queue_partition_key = :partition_key"
+SAME_PARTITION = "and r.queue_partition_key = s.queue_partition_key"
+
+SAME_VERSION = f"and r.application_version = coalesce(s.application_version, {LEADING})"
 
 QUEUE = text(f"""
     select q.concurrency, q.worker_concurrency, q.rate_limit_max, q.rate_limit_period_sec,
@@ -166,13 +254,19 @@ QUEUE = text(f"""
                q.partition_concurrency, q.partition_worker_concurrency, q.partition_rate_limit_max
            ) is not null as partitioned,
            ({RUNNING.format(which="")}) as running,
+           ({RUNNING.format(which=SAME_VERSION)}) as running_in_version,
            ({RUNNING.format(which=SAME_PARTITION)}) as partition_running,
-           ({STARTED.format(which="", period="q.rate_limit_period_sec")}) as started,
-           (
+           ({RUNNING.format(which=f"{SAME_PARTITION} {SAME_VERSION}")})
+               as partition_running_in_version,
+           case when q.rate_limit_max is not null then (
+               {STARTED.format(which="", period="q.rate_limit_period_sec")}
+           ) end as started,
+           case when q.partition_rate_limit_max is not null then (
                {STARTED.format(which=SAME_PARTITION, period="q.partition_rate_limit_period_sec")}
-           ) as partition_started
-    from dbos.queues q
-    where q.name = :queue
+           ) end as partition_started
+    from dbos.workflow_status s
+    join dbos.queues q on q.name = s.queue_name
+    where s.workflow_uuid = :workflow_id
 """)
 
 WORKERS = text(f"""
@@ -226,9 +320,10 @@ class Step:
 def outcome(engine: Engine, workflow_id: str) -> Outcome:
     """Read the outcome in one statement.
 
-    `DBOSClient` would need three, and would unpickle what another client has pickled.
+    `DBOSClient` would need three, and would unpickle what another client has pickled. Raises
+    UnknownWorkflowId.
     """
-    [row] = _rows(engine, OUTCOME, workflow_id=workflow_id)
+    row = _row(engine, OUTCOME, workflow_id=workflow_id)
     return Outcome(
         result=loaded(row.output, row.serialization),
         error=loaded(row.error, row.serialization),
@@ -266,8 +361,10 @@ def message(engine: Engine, message_id: str) -> list[Any]:
 
 
 def workflows(engine: Engine, **filters: Any) -> Sequence[Row[Any]]:
-    """A page of workflows, newest first, as what `answers.summary` takes."""
-    return _rows(engine, LIST, **filters)
+    """A page of workflows, newest first, as what `answers.page` takes."""
+    with engine.begin() as connection:
+        connection.execute(IN_TIME)
+        return connection.execute(LIST, filters).all()
 
 
 def steps(engine: Engine, workflow_id: str) -> list[Step]:
@@ -288,13 +385,39 @@ def steps(engine: Engine, workflow_id: str) -> list[Step]:
 def situation(
     engine: Engine, application: str, workflow_id: str
 ) -> tuple[Row[Any], Row[Any] | None, Sequence[Row[Any]]]:
-    """The workflow, its queue, and the versions with their live workers, for `explanation`."""
-    [workflow] = _rows(engine, SITUATION, application=application, workflow_id=workflow_id)
-    queues = _rows(engine, QUEUE, queue=workflow.queue, partition_key=workflow.partition_key)
-    workers = _rows(engine, WORKERS, application=application)
-    return workflow, next(iter(queues), None), workers
+    """The workflow, its queue, and the versions with their live workers, for `explanation`.
+
+    Raises UnknownWorkflowId.
+    """
+    workflow = _row(engine, SITUATION, application=application, workflow_id=workflow_id)
+    queues = _rows(engine, QUEUE, workflow_id=workflow_id) if workflow.status == "ENQUEUED" else []
+    return workflow, next(iter(queues), None), _rows(engine, WORKERS, application=application)
+
+
+def add_to_batch(
+    transaction: Connection, first_id: str, calls: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Enqueue workflows like the one that is in the table already, with other arguments, by id."""
+    inputs = [json.dumps({"positionalArgs": [], "namedArgs": call}) for call in calls.values()]
+    ids = list(calls)
+    transaction.execute(BATCH, {"first_id": first_id, "ids": ids})
+    transaction.execute(BATCH_INPUTS, {"ids": ids, "inputs": inputs})
+
+
+def resume(engine: Engine, workflow_id: str, queue: str) -> bool:
+    """Enqueue a workflow again that was stopped; whether it was."""
+    with engine.begin() as connection:
+        parameters = {"workflow_id": workflow_id, "queue": queue}
+        return connection.execute(RESUME, parameters).rowcount == 1
 
 
 def _rows(engine: Engine, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
     with engine.connect() as connection:
         return connection.execute(statement, parameters).all()
+
+
+def _row(engine: Engine, statement: TextClause, *, workflow_id: str, **more: Any) -> Row[Any]:
+    rows = _rows(engine, statement, workflow_id=workflow_id, **more)
+    if not rows:
+        raise UnknownWorkflowId(workflow_id=workflow_id)
+    return rows[0]

@@ -47,7 +47,7 @@ async def claims(token: str) -> dict[str, Any]:
             leeway=LEEWAY,
             options={"require": REQUIRED, "enforce_minimum_key_length": True},
         )
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+    except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
         raise BadCredentials from error
 
 
@@ -82,7 +82,7 @@ class Keys:
     def _is_due(self, kid: str | None) -> bool:
         """Whether this call has to read the keys: they are old, or one is missing."""
         now = time.monotonic()
-        if self._reading and not self._reading.done():
+        if self._reading and not self._reading.done() and now - self._read_at < PAUSE:
             return False
         if now - self._read_at < KEPT:
             if kid in self._keys or now - self._early_at < PAUSE:

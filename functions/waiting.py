@@ -1,8 +1,9 @@
 """Wait for workflows without holding a connection: one look at Postgres serves all who wait."""
 
 import asyncio
+import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,10 @@ TICK = 0.05
 
 SLOWEST = 0.5
 """Seconds between two looks for somebody who has waited for long."""
+
+
+class Leaving(TimeoutError):
+    """The server is about to end, so nobody can wait here any longer."""
 
 
 NOTHING = Version("", finished=False)
@@ -49,7 +54,7 @@ class Watch:
     async def change(self, workflow_id: str, seen: Version = NOTHING) -> Version | None:
         """Wait until the workflow is no longer as `seen`; None when it does not exist.
 
-        Raises DatabaseUnavailable, NoWorkerYet.
+        Raises DatabaseUnavailable, NoWorkerYet, Leaving.
         """
         waiter = _Waiter(workflow_id, seen, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
@@ -62,6 +67,8 @@ class Watch:
 
     async def _look(self) -> None:
         while self._waiters:
+            if _is_leaving():
+                _tell(self._waiters, Leaving())
             now = time.monotonic()
             if due := [each for each in self._waiters if each.due <= now]:
                 await self._look_for(due)
@@ -72,15 +79,25 @@ class Watch:
         try:
             found = await use_client(lambda _: versions(engine(), ids))
         except Exception as error:  # Whoever waits has to answer it.
-            for waiter in waiters:
-                if not waiter.answer.done():
-                    waiter.answer.set_exception(error)
+            _tell(waiters, error)
             return
         for waiter in waiters:
             version = found.get(waiter.workflow_id)
             waiter.postpone(time.monotonic())
             if version != waiter.seen and not waiter.answer.done():
                 waiter.answer.set_result(version)
+
+
+def _tell(waiters: Iterable[_Waiter], error: Exception) -> None:
+    for waiter in waiters:
+        if not waiter.answer.done():
+            waiter.answer.set_exception(error)
+
+
+def _is_leaving() -> bool:
+    """Whether uvicorn has been told to end; it would wait for all who wait here."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return bool(getattr(server, "should_exit", False))
 
 
 @cache

@@ -100,11 +100,17 @@ def database(data: Path) -> Iterator[str]:
         yield url
     else:
         with postgres(data / "postgres") as url:
+            logger.info("database: %s", url)
             yield url
 
 
 def processes(options: argparse.Namespace, url: str) -> list[Process]:
-    """The worker and the functions, with the settings of a development machine."""
+    """The worker and the functions, with the settings of a development machine.
+
+    Raises CannotStart.
+    """
+    if os.environ.get("AUTH", "none") != "none":
+        raise CannotStart("its page has no key or token, so AUTH can only be none here")
     environ = {
         "DBOS_SYSTEM_DATABASE_URL": url,
         "AUTH": "none",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..answers import STATUSES
+from ..cursor import LONGEST as LONGEST_CURSOR
 from ..launches import HIGHEST_PRIORITY, LONGEST_DELAY, LONGEST_WAIT
 from ..parameters import LONGEST
 from ..signals import LONGEST_TOPIC
@@ -104,7 +105,12 @@ PARAMETERS = {
         "How many there are on one page.",
         {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     ),
-    "Cursor": _parameter("query", "cursor", "The `next_cursor` of the page before.", TEXT),
+    "Cursor": _parameter(
+        "query",
+        "cursor",
+        "The `next_cursor` of the page before.",
+        TEXT | {"maxLength": LONGEST_CURSOR},
+    ),
     "IdempotencyKey": _parameter(
         "header",
         "Idempotency-Key",

@@ -40,7 +40,7 @@ function rebuildForm() {
 
 function showForm() {
   const workflow = named(workflows, select.value);
-  byId("description").textContent = workflow?.description ?? "";
+  byId("description").textContent = unwrapped(workflow?.description ?? "");
   byId("arguments").replaceChildren(...fields(workflow?.arguments ?? {}));
   byId("problem").textContent = "";
 }
@@ -70,4 +70,9 @@ async function tryToLaunch() {
 
 function named(all, wanted) {
   return all.find(({ name }) => name === wanted);
+}
+
+/** A docstring's paragraphs, without the ends of its lines. */
+function unwrapped(text) {
+  return text.replace(/(\S)\n(?=\S)/g, "$1 ");
 }

@@ -2,15 +2,33 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
+import pytest
+from dbos import DBOSClient, DBOSPortableJSONSerializer
 
 from tests.calls import finished, launched
-from tests.processes import ALL, DEADLINE, answers, free_port, run, serve, wait_until, worker
+from tests.processes import (
+    ALL,
+    DEADLINE,
+    answers,
+    free_port,
+    python,
+    run,
+    serve,
+    wait_until,
+    worker,
+)
+
+ALONE = python(
+    *("-m", "functions_framework", "--source", "functions/main.py"),
+    *("--target", "status", "--port", "{port}"),
+)
 
 
 def test_explain_tells_what_becomes_of_a_workflow(project: Path, environ: dict[str, str]) -> None:
@@ -96,20 +114,41 @@ def events(functions: httpx2.Client, url: str, last: str = "") -> Iterator[Event
                 event = {}
 
 
-def test_functions_stop_although_somebody_waits(project: Path, environ: dict[str, str]) -> None:
-    """Streams end with the server, however long they were to last."""
+@pytest.mark.parametrize("command", [ALL, ALONE], ids=["all", "alone"])
+def test_functions_stop_although_somebody_waits(
+    project: Path, environ: dict[str, str], command: tuple[str, ...]
+) -> None:
+    """With the server the streams and the waits end, however long they were to last."""
     port = free_port()
-    command = tuple(part.format(port=port) for part in ALL)
+    path = "/status" if command is ALL else ""
     with (
-        run(*command, cwd=project, environ=environ | {"EVENTS_SECONDS": "3600"}) as server,
+        run(
+            *[part.format(port=port) for part in command],
+            cwd=project,
+            environ=environ | {"EVENTS_SECONDS": "3600"},
+        ) as server,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as functions,
         worker(project, environ),
+        ThreadPoolExecutor() as caller,
     ):
         server.wait_until(lambda: answers(functions))
-        stream = events(functions, launched(functions, "waits"))
+        client = DBOSClient(
+            system_database_url=environ["DBOS_SYSTEM_DATABASE_URL"],
+            serializer=DBOSPortableJSONSerializer(),
+        )
+        client.enqueue({"workflow_name": "waits", "queue_name": "task_queue", "workflow_id": "w"})
+        client.destroy()
+        stream = events(functions, f"{path}/w")
         assert next(stream).name == "status"
+        waiting = caller.submit(functions.get, f"{path}/w?wait=30")
+        wait_until(lambda: functions.get(f"{path}/w").json()["status"] == "PENDING")
 
+        asked = time.monotonic()
         server.popen.send_signal(signal.SIGTERM)
-        with suppress(httpx2.TransportError):
-            assert list(stream) == []
+        rest = [event.name for event in stream]
+        answer = waiting.result()
         server.popen.wait(DEADLINE)
+
+    assert rest[-1] == "reconnect"
+    assert (answer.status_code, answer.json()["status"]) == (200, "PENDING")
+    assert time.monotonic() - asked < 25  # Of the thirty seconds that it was to wait.

@@ -39,6 +39,19 @@ def test_it_serves_the_page_and_the_functions(project: Path) -> None:
     assert not (project / ".local_dev" / "postgres" / "postmaster.pid").exists()
 
 
+def test_it_refuses_an_access_policy_that_it_would_ignore(
+    project: Path,
+) -> None:
+    """One sentence, instead of a page that everybody may use."""
+    with run(*python("-m", "local_dev", "--port", "0"), cwd=project, environ={"AUTH": "jwt"}) as it:
+        code = it.popen.wait(DEADLINE)
+        said = it.said()
+
+    assert code == 1
+    assert "local_dev: its page has no key or token, so AUTH can only be none here" in said
+    assert "Traceback" not in said
+
+
 def test_a_killed_worker_is_started_again_and_its_workflow_goes_on(project: Path) -> None:
     """The demo that people try first."""
     journal = project / "journal"

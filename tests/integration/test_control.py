@@ -155,7 +155,7 @@ def test_a_signal_has_to_fit_what_is_declared(
 
     answer = functions.post(f"/signal/{workflow_id}/payment", json=value)
 
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.json()["title"]) == (422, "Invalid signal")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert messages(database) == []
 
@@ -205,6 +205,17 @@ def test_a_key_is_for_one_signal(functions: TestClient, database: str) -> None:
     assert sorted(messages(database), key=str) == sorted(
         [(one, "topic", True), (one, "other", 1), (other, "topic", 1)], key=str
     )
+
+
+def test_resuming_at_the_same_time_has_one_winner(functions: TestClient, database: str) -> None:
+    """What runs already must not be started again."""
+    workflow_id = launched(functions)
+    functions.post(f"/cancel/{workflow_id}")
+    with ThreadPoolExecutor(20) as callers:
+        answers = list(callers.map(lambda _: functions.post(f"/resume/{workflow_id}"), range(20)))
+
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [202] + [409] * 19
 
 
 def test_cancelling_at_the_same_time_has_one_winner(functions: TestClient, database: str) -> None:

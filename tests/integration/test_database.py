@@ -40,6 +40,17 @@ def test_a_warm_launch_is_frugal(functions: TestClient, proxy: Proxy) -> None:
     assert 0 < proxy.round_trips - before[1] <= 5
 
 
+def test_a_large_batch_is_as_frugal_as_a_small_one(functions: TestClient, proxy: Proxy) -> None:
+    """Round trips do not grow with it, so that a network with a delay does no harm."""
+    trips = []
+    for size in (2, 100):
+        before = proxy.round_trips
+        assert functions.post("/launch/greeting", json=[{}] * size).status_code == 202
+        trips.append(proxy.round_trips - before)
+
+    assert 0 < max(trips) <= 10  # Two for each workflow, it would be 200.
+
+
 def test_a_warm_status_makes_no_connection(functions: TestClient, proxy: Proxy) -> None:
     """It uses the pool, like every function."""
     location = functions.post("/launch/greeting").headers["Location"]

@@ -1,5 +1,6 @@
 """`status` as server-sent events."""
 
+import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -163,6 +164,28 @@ def test_a_workflow_that_is_deleted_has_an_end(functions: TestClient, database: 
             connection.execute("delete from dbos.workflow_status")
 
         assert reading.result()[-1].data == {"status": None}
+
+
+@pytest.mark.parametrize("key", ["\0", "\ud800", "a\0b"])
+def test_an_id_that_postgres_could_not_take_is_refused(
+    functions: TestClient, database: str, key: str
+) -> None:
+    """Also where there are streams to look for."""
+    workflow_id = launched(functions)
+    write_stream(database, workflow_id, "lines", 1)
+    last = base64.urlsafe_b64encode(json.dumps(["", "", {key: 1}, ""]).encode()).decode()
+
+    answer = functions.get(f"/status/{workflow_id}", headers=EVENTS | {"Last-Event-ID": last})
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream;q=0", "application/json", "*/*", "x" * 999])
+def test_who_does_not_ask_for_events_is_not_sent_any(functions: TestClient, accept: str) -> None:
+    """JSON is for everybody else."""
+    answer = functions.get(f"/status/{launched(functions)}", headers={"Accept": accept})
+
+    assert answer.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("last", ["x", "W10=", "bnVsbA==", "é", "WyIiLCAiIiwgeyJhIjogLTF9LCAiIl0="])

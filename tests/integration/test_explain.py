@@ -142,6 +142,37 @@ def test_a_limit_is_reached(
     assert limits.items() <= facts.items()
 
 
+def test_only_what_is_really_ahead_counts(functions: TestClient, database: str) -> None:
+    """Not what waits for workers of another version, or of another application."""
+    ahead = [enqueued(functions, database) for _ in range(3)]
+    update(database, ahead[0], application_version="0")
+    update(database, ahead[1], application_name="another")
+    workflow_id = launched(functions)
+
+    with alive(database, "1"):
+        assert explained(functions, workflow_id)[2]["ahead"] == 1
+        update(database, workflow_id, application_version="0")
+        assert explained(functions, workflow_id)[2]["ahead"] == 1
+
+
+def test_its_name_is_unknown(functions: TestClient, database: str) -> None:
+    """As after a workflow was renamed."""
+    workflow_id = enqueued(functions, database)
+    update(database, workflow_id, name="renamed")
+
+    with alive(database, "1"):
+        assert "no worker has published" in explained(functions, workflow_id)[1]
+
+
+def test_far_off_times_are_shown_as_far_off(functions: TestClient, database: str) -> None:
+    """RFC 3339 ends with the year 9999."""
+    workflow_id = launched(functions)
+    update(database, workflow_id, status="DELAYED", delay_until_epoch_ms=2**62)
+
+    assert "9999-12-31T23:59:59.000Z" in explained(functions, workflow_id)[1]
+    assert functions.get(f"/status/{workflow_id}").headers["Retry-After"] == "3600"
+
+
 def test_its_queue_does_not_exist(functions: TestClient, database: str) -> None:
     """Nobody polls what nobody has declared; DBOS's own queue is always there."""
     workflow_id = launched(functions)
@@ -226,8 +257,8 @@ def test_it_sleeps(functions: TestClient, database: str) -> None:
         )
 
 
-def test_it_waits_for_children(functions: TestClient, database: str) -> None:
-    """How many of them have not ended."""
+def test_it_has_children(functions: TestClient, database: str) -> None:
+    """How many of them have not ended; whether it waits for them, nothing tells."""
     parent = enqueued(functions, database)
     begin(database, parent)
     for _ in range(2):
@@ -236,7 +267,7 @@ def test_it_waits_for_children(functions: TestClient, database: str) -> None:
     with alive(database, "1"):
         reason, sentence, _ = explained(functions, parent)
 
-    assert reason == "waiting_for_children"
+    assert reason == "running"
     assert sentence.endswith(", and 2 of its children are unfinished.")
 
 

@@ -16,9 +16,12 @@ from .test_access import ACCESS, key
 
 Request = tuple[str, str, Any]
 
+EVENTS = {"Accept": "text/event-stream"}
+
 ONE: dict[str, Request] = {
     "status": ("GET", "/status/{id}", None),
-    "events": ("GET", "/status/{id}?wait=1", None),
+    "events": ("GET", "/status/{id}", EVENTS),
+    "wait": ("GET", "/status/{id}?wait=0.1", None),
     "steps": ("GET", "/steps/{id}", None),
     "explain": ("GET", "/explain/{id}", None),
     "cancel": ("POST", "/cancel/{id}", None),
@@ -38,16 +41,25 @@ ALL: dict[str, Request] = {
 AWAY = "postgresql://someone:a-password@127.0.0.1:1/somewhere"
 
 
-def send(functions: TestClient, request: Request, id: str = "any", **options: Any) -> Any:
+def send(functions: TestClient, request: Request, id: str = "any", **headers: str) -> Any:
     """Send a request about the workflow `id`."""
     method, path, body = request
-    return functions.request(method, path.format(id=id), json=body, **options)
+    if body is EVENTS:
+        body, headers = None, EVENTS | headers
+    return functions.request(method, path.format(id=id), json=body, headers=headers)
+
+
+@pytest.fixture
+def functions(serve: Serve, database: str) -> Iterator[TestClient]:
+    """The functions, with short streams."""
+    with serve(database, EVENTS_SECONDS="0.1") as client:
+        yield client
 
 
 @pytest.fixture
 def guarded(serve: Serve, database: str) -> Iterator[TestClient]:
     """The functions for those who have a key."""
-    with serve(database, **ACCESS) as client:
+    with serve(database, EVENTS_SECONDS="0.1", **ACCESS) as client:
         yield client
 
 
@@ -129,9 +141,9 @@ def test_a_workflow_of_somebody_else_is_not_found(guarded: TestClient, name: str
     """404, as if it did not exist; for an administrator it does."""
     id = guarded.post("/launch/greeting", headers=key("alice")).json()["workflow_id"]
 
-    others = send(guarded, ONE[name], id, headers=key("bob"))
-    unknown = send(guarded, ONE[name], "unknown", headers=key("bob"))
-    administrators = send(guarded, ONE[name], id, headers=key("carol"))
+    others = send(guarded, ONE[name], id, **key("bob"))
+    unknown = send(guarded, ONE[name], "unknown", **key("bob"))
+    administrators = send(guarded, ONE[name], id, **key("carol"))
 
     assert others.status_code == 404
     assert others.json()["detail"].replace(id, "unknown") == unknown.json()["detail"]
@@ -146,8 +158,8 @@ def test_what_belongs_to_nobody_is_for_administrators(
     id = guarded.post("/launch/greeting", headers=key("alice")).json()["workflow_id"]
     update(database, id, authenticated_user=None)
 
-    assert send(guarded, ONE[name], id, headers=key("alice")).status_code == 404
-    assert send(guarded, ONE[name], id, headers=key("carol")).status_code != 404
+    assert send(guarded, ONE[name], id, **key("alice")).status_code == 404
+    assert send(guarded, ONE[name], id, **key("carol")).status_code != 404
 
 
 def test_events_of_somebody_else_are_not_found(guarded: TestClient) -> None:
@@ -202,6 +214,35 @@ def test_keys_and_duplicates_are_those_of_one_caller(guarded: TestClient) -> Non
     assert ids[0] == ids[2] != ids[1]
     assert ["Idempotency-Replayed" in answer.headers for answer in answers] == [False, False, True]
     assert signals == [202, 202]
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_a_workflow_of_another_application_is_not_found(
+    functions: TestClient, database: str, name: str
+) -> None:
+    """Its own functions control it."""
+    id = functions.post("/launch/greeting").json()["workflow_id"]
+    update(database, id, application_name="another")
+
+    assert send(functions, ONE[name], id).status_code == 404
+
+
+def test_a_catalog_of_older_workers_is_a_503(functions: TestClient, database: str) -> None:
+    """Until the first new worker has started."""
+    with psycopg.connect(database) as connection:
+        connection.execute("alter table catalog.workflows drop column signals")
+
+    answer = functions.post("/launch/greeting")
+
+    assert (answer.status_code, answer.json()["title"]) == (503, "Catalog outdated")
+
+
+def test_nothing_is_kept_by_caches(functions: TestClient) -> None:
+    """Whoever else asks through the same proxy may be somebody else."""
+    id = functions.post("/launch/greeting").json()["workflow_id"]
+    for request in (*ALL.values(), ("GET", "/status/unknown", None)):
+        answer = send(functions, request, id)
+        assert answer.headers["Cache-Control"].removeprefix("private, ") in ("no-store", "no-cache")
 
 
 def test_every_connection_is_given_back(functions: TestClient, database: str) -> None:

@@ -158,6 +158,60 @@ def test_a_repeated_batch_is_answered_with_the_first(functions: TestClient, data
     assert len(rows(database)) == 30
 
 
+def test_a_batch_that_was_deleted_in_part_is_not_replayed(
+    functions: TestClient, database: str
+) -> None:
+    """409: an answer with holes would be taken for another order."""
+    launched = functions.post("/launch/greeting", json=[{}] * 3, headers=KEY).json()["workflows"]
+    with psycopg.connect(database) as connection:
+        statement = "delete from dbos.workflow_status where workflow_uuid = %s"
+        connection.execute(statement, (launched[1]["workflow_id"],))
+
+    answer = functions.post("/launch/greeting", json=[{}] * 3, headers=KEY)
+
+    assert (answer.status_code, answer.json()["title"]) == (409, "Replay incomplete")
+
+
+def test_a_batch_is_stored_like_single_launches(functions: TestClient, database: str) -> None:
+    """All but ids, times and tokens: what DBOS writes for one, it finds for all."""
+    url = "/launch/order?delay=60&timeout=5&priority=3"
+    functions.post(url, json={"item": "é"})
+    functions.post(url, json=[{"item": "é"}, {"item": "é"}])
+
+    own = {"workflow_uuid", "creator_xid", "ctid", "created_at", "updated_at"}
+    own |= {"delay_until_epoch_ms"}
+    stored = [{name: row[name] for name in row.keys() - own} for row in rows(database)]
+    with psycopg.connect(database) as connection:
+        inputs = [
+            json.loads(row[0])
+            for row in connection.execute("select inputs from dbos.workflow_input")
+        ]
+    assert stored[0] == stored[1] == stored[2]
+    assert inputs == [{"positionalArgs": [], "namedArgs": {"item": "é"}}] * 3
+    assert len({row["workflow_uuid"] for row in rows(database)}) == 3
+    assert len({row["creator_xid"] for row in rows(database)}) == 3
+
+
+def test_a_duplicate_cannot_be_returned_for_a_key(functions: TestClient) -> None:
+    """Nothing could tell later what the key was answered with."""
+    url = "/launch/greeting?deduplication_id=one&on_duplicate=return"
+
+    answer = functions.post(url, headers=KEY)
+
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "\U00020000"])
+def test_the_longest_texts_can_be_stored(functions: TestClient, character: str) -> None:
+    """Whatever their characters are."""
+    text = "".join(character + str(number % 10) for number in range(256))
+
+    answer = functions.post("/launch/greeting", params={"deduplication_id": text})
+
+    assert answer.status_code == 202
+
+
 def test_options_are_stored(functions: TestClient, database: str) -> None:
     """As DBOS wants them: milliseconds, numbers, texts."""
     url = "/launch/greeting?timeout=1.5&priority=3&deduplication_id=one&wait=0"
@@ -231,7 +285,7 @@ def test_a_partitioned_queue_wants_a_key(functions: TestClient, database: str) -
     [
         *("delay=-1", "delay=1e", "delay=", "delay=nan", "delay=1&delay=2", "delay=99999999999"),
         *("timeout=0", "timeout=x", "priority=0", "priority=1.5", "priority=2147483648"),
-        *("deduplication_id=", "deduplication_id=%00", "deduplication_id=" + "x" * 1025),
+        *("deduplication_id=", "deduplication_id=%00", "deduplication_id=" + "x" * 513),
         *("on_duplicate=return", "on_duplicate=maybe&deduplication_id=1"),
         *("wait=31", "wait=-1", "wait=", "partition_key=%20", "priority=%D9%A1"),
     ],
