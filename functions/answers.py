@@ -26,7 +26,7 @@ LONGEST_PAUSE = 3600
 LAST_TIME = 253_402_300_799_000
 """Milliseconds of the epoch: the last second of the year 9999."""
 
-STARTED_PER_SECOND = 50
+STARTED_PER_SECOND = 100
 """What a worker starts at least of a queue without limits, to say when asking again is worth it."""
 
 

@@ -1,5 +1,6 @@
 // Why a run does not move, asked once it has not moved for a while.
 
+import { unfinished } from "./follow.js";
 import { clock, setText } from "./row.js";
 import { ask, sleep, visible } from "./server.js";
 
@@ -38,7 +39,8 @@ export class Explanation {
 
   async #look(wait) {
     const { body } = await ask(this.#url).catch(() => ({}));
-    if (this.#wait !== wait || !body) return;
+    // What has ended meanwhile is about to be shown as ended.
+    if (this.#wait !== wait || !body || !unfinished(body)) return;
     setText(this.#place, body.explanation.replace(TIME, clock));
     this.#place.hidden = false;
   }

@@ -312,7 +312,7 @@ def test_what_is_for_one_launch_is_refused_for_many(functions: TestClient, param
 
 def test_the_pause_grows_with_the_queue(functions: TestClient, database: str) -> None:
     """`Retry-After` is longer deep in a queue, and short again when it runs."""
-    functions.post("/launch/greeting", json=[{}] * 100)
+    functions.post("/launch/greeting", json=[{}] * 200)
     last = functions.post("/launch/greeting?priority=1").headers["Location"]
 
     deep = functions.get(last).headers["Retry-After"]
