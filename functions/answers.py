@@ -23,8 +23,8 @@ STATUSES = (*sorted(UNFINISHED), "SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_
 LONGEST_PAUSE = 3600
 """Seconds; a delay may be changed meanwhile."""
 
-LAST_TIME = 253_402_300_799_000
-"""Milliseconds of the epoch: the last second of the year 9999."""
+FIRST_TIME, LAST_TIME = -62_135_596_800_000, 253_402_300_799_000
+"""Milliseconds of the epoch: the years 1 to 9999."""
 
 STARTED_PER_SECOND = 100
 """What a worker starts at least of a queue without limits, to say when asking again is worth it."""
@@ -151,7 +151,8 @@ def rfc3339(milliseconds: int | None) -> str | None:
     """A time of the database as RFC 3339 in UTC, which has four digits for the year."""
     if milliseconds is None:
         return None
-    moment = datetime.fromtimestamp(min(milliseconds, LAST_TIME) / 1000, UTC)
+    clamped = max(FIRST_TIME, min(milliseconds, LAST_TIME))
+    moment = datetime.fromtimestamp(clamped / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import anyio
 from dbos import DBOSClient
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from . import answers
 from .access import Caller, visible
@@ -67,8 +70,9 @@ class Position:
             status, progress, offsets, ended = json.loads(base64.b64decode(last, b"-_", True))
             position = cls(str(status), str(progress), dict(offsets), str(ended))
             for key, offset in position.offsets.items():
-                if "\0" in key.encode().decode() or type(offset) is not int:
+                if type(key) is not str or "\0" in key or type(offset) is not int:
                     raise ValueError
+                key.encode()
                 if not 0 <= offset < 2**31:
                     raise ValueError
         except (ValueError, TypeError, binascii.Error, RecursionError) as error:
@@ -121,6 +125,15 @@ class Snapshot:
             yield _event("end", {"status": self.body["status"]}, position)
 
 
+class EventStream(EventSourceResponse):
+    """A stream that ends when its client does not read it any longer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        with suppress(SendTimeoutError):
+            await super().__call__(scope, receive, send)
+
+
 async def event_stream(request: Request, by: Caller, workflow_id: str) -> Response:
     """200 with the events of a workflow, or 204 for a client that has been sent the last one.
 
@@ -130,7 +143,7 @@ async def event_stream(request: Request, by: Caller, workflow_id: str) -> Respon
     first = await _snapshot(by, workflow_id, position)
     if first.is_behind(position):
         return Response(status_code=204)
-    return EventSourceResponse(
+    return EventStream(
         _events(by, workflow_id, position, first),
         sep="\n",
         send_timeout=PATIENCE,
@@ -158,6 +171,7 @@ async def _events(
             yield _event("end", {"status": None}, position)
             return
         except DatabaseUnavailable:
+            version = NOTHING  # What has changed was not read yet.
             await asyncio.sleep(PAUSE)
         except TimeoutError:
             break

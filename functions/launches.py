@@ -80,6 +80,10 @@ class Launch:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
+class PartlyThere(Exception):
+    """Of a batch with an Idempotency-Key not the first workflow is there, but others are."""
+
+
 @dataclass(frozen=True)
 class Launched:
     """What became of a launch: a new workflow, or the one that there is already."""
@@ -155,7 +159,7 @@ def enqueue(launch: Launch, client: DBOSClient) -> list[Launched]:
     options = _complete(launch, catalog().accept(launch.workflow, launch.calls))
     try:
         ids = _insert(launch, options, client)
-    except dbos_error.DBOSWorkflowIDInUseError:
+    except (dbos_error.DBOSWorkflowIDInUseError, PartlyThere):
         return _replay(launch, client) or enqueue(launch, client)
     except dbos_error.DBOSQueueDeduplicatedError:
         # Of two that come with the same Idempotency-Key at the same time, one may see this first.
@@ -196,7 +200,9 @@ def _insert(launch: Launch, options: EnqueueOptions, client: DBOSClient) -> list
         return [handle.workflow_id]
     with engine().begin() as transaction:
         client.enqueue_in_transaction(transaction, first, **arguments)
-        add_to_batch(transaction, launch.ids[0], dict(others))
+        new = add_to_batch(transaction, launch.ids[0], dict(others))
+        if launch.key and new < len(others):
+            raise PartlyThere
     return launch.ids
 
 

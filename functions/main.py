@@ -1,5 +1,6 @@
 """The functions: each parses its request, uses a client of its own, and answers."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -21,6 +22,9 @@ from .settings import settings
 from .signals import read_signal, send
 from .target import argument, target, workflow_id
 from .waiting import finished, unless_gone
+
+NO = re.compile(r"\bq=0(\.0*)?$")
+"""What says of a media type that it is not wanted (RFC 9110)."""
 
 RESUMABLE = {"CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
@@ -170,8 +174,8 @@ def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:
 
 def _wants_events(request: Request) -> bool:
     accepted = request.headers.get("accept", "").lower().replace(" ", "").split(",")
-    ranges = [each.split(";") for each in accepted]
-    return any(each[0] == "text/event-stream" and "q=0" not in each for each in ranges)
+    ranges = [each.partition(";")[::2] for each in accepted]
+    return any(media == "text/event-stream" and not NO.search(rest) for media, rest in ranges)
 
 
 async def _control(
@@ -192,11 +196,11 @@ async def _control(
         workflow = visible(client, by, wanted)
         again, tried = tried, True  # When a connection has died, it may have been done already.
         allows = workflow.status in allowed
-        if not again and not (allows and act(client, workflow)):
-            raise WrongState(workflow_id=wanted, state=workflow.status, done=done)
-        if again and allows:
-            act(client, workflow)
-        return visible(client, by, wanted)
+        acted = allows and act(client, workflow)
+        now = visible(client, by, wanted)
+        if not acted and not again:
+            raise WrongState(workflow_id=wanted, state=now.status, done=done)
+        return now
 
     return await use_client(work)
 

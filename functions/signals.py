@@ -67,13 +67,13 @@ async def read_signal(request: Request) -> Signal:
 
 
 def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
-    """Send the signal, unless its Idempotency-Key says that it was sent before.
+    """Send the signal, unless it was sent before; whether its Idempotency-Key says so.
 
     Raises UnknownWorkflowId, WrongState, InvalidSignal, KeyReused.
     """
     workflow = visible(client, signal.by, signal.workflow_id)
-    replayed = _is_sent(signal)
-    if not replayed:
+    sent = _is_sent(signal)
+    if not sent:
         if workflow.status not in UNFINISHED:
             raise WrongState(
                 workflow_id=signal.workflow_id, state=workflow.status, done="signalled"
@@ -83,8 +83,9 @@ def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
             client.send(signal.workflow_id, signal.value, signal.topic, signal.idempotency_key)
         except dbos_error.DBOSNonExistentWorkflowError as error:
             raise UnknownWorkflowId(workflow_id=signal.workflow_id) from error
-        _is_sent(signal)
-    return workflow, replayed
+        if signal.key:
+            _is_sent(signal)  # Perhaps by somebody else, at the same time.
+    return workflow, sent and signal.key is not None
 
 
 def _check(workflow: WorkflowStatus, signal: Signal) -> None:
@@ -98,9 +99,7 @@ def _check(workflow: WorkflowStatus, signal: Signal) -> None:
 
 
 def _is_sent(signal: Signal) -> bool:
-    """Whether the same was sent with this Idempotency-Key; raises KeyReused."""
-    if signal.key is None:
-        return False
+    """Whether the same was sent, by an earlier attempt or with the key; raises KeyReused."""
     message_id = f"{signal.idempotency_key}::{signal.workflow_id}"  # As DBOS makes it.
     sent = message(engine(), message_id)
     if sent and _canonical(sent[0]) != _canonical(signal.value):

@@ -110,14 +110,14 @@ BATCH = text("""
     )
     select other.id, gen_random_uuid(), status, name, queue_name, application_name,
         authenticated_user, authenticated_roles, recovery_attempts, workflow_timeout_ms, priority,
-        serialization, queue_partition_key, delay_until_epoch_ms, attributes, created_at,
-        updated_at
+        serialization, queue_partition_key, delay_until_epoch_ms, attributes,
+        created_at + other.number, updated_at
     from dbos.workflow_status first
-    cross join unnest(cast(:ids as text[])) other (id)
+    cross join unnest(cast(:ids as text[])) with ordinality other (id, number)
     where first.workflow_uuid = :first_id
     on conflict (workflow_uuid) do nothing
 """)
-"""Workflows like the first one of a batch."""
+"""Workflows like the first one of a batch, each a millisecond later, so that they stay in order."""
 
 BATCH_INPUTS = text("""
     insert into dbos.workflow_input (workflow_uuid, inputs)
@@ -396,12 +396,16 @@ def situation(
 
 def add_to_batch(
     transaction: Connection, first_id: str, calls: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Enqueue workflows like the one that is in the table already, with other arguments, by id."""
+) -> int:
+    """Enqueue workflows like the one that is in the table already, with other arguments, by id.
+
+    Returns how many of the ids were new.
+    """
     inputs = [json.dumps({"positionalArgs": [], "namedArgs": call}) for call in calls.values()]
     ids = list(calls)
-    transaction.execute(BATCH, {"first_id": first_id, "ids": ids})
+    new = transaction.execute(BATCH, {"first_id": first_id, "ids": ids}).rowcount
     transaction.execute(BATCH_INPUTS, {"ids": ids, "inputs": inputs})
+    return int(new)
 
 
 def resume(engine: Engine, workflow_id: str, queue: str) -> bool:

@@ -27,8 +27,8 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 Validator = Callable[[tuple[Any, ...], dict[str, Any]], Arguments]
 
-RESERVED = {"self", "options"}
-"""`DBOSClient.enqueue` has parameters of these names, so no client could pass them on."""
+RESERVED = {"self", "options", "conn_or_session"}
+"""`DBOSClient` enqueues with parameters of these names, so no client could pass them on."""
 
 
 def arguments_schema(function: Function) -> Schema:

@@ -3,12 +3,16 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from functions.access import Caller
+from functions.client import dbos_client
+from functions.signals import Signal, send
 from tests.rows import begin, finish, update
 
 from .test_waiting import launched
@@ -184,14 +188,27 @@ def test_a_signal_with_a_key_is_sent_once(functions: TestClient, database: str) 
     workflow_id = launched(functions, "order")
     url = f"/signal/{workflow_id}/payment"
     with ThreadPoolExecutor(20) as callers:
-        send = lambda _: functions.post(url, json={"paid": True}, headers=KEY)  # noqa: E731
-        answers = list(callers.map(send, range(20)))
+        pay = partial(functions.post, url, json={"paid": True}, headers=KEY)
+        answers = list(callers.map(lambda _: pay(), range(20)))
     finish(database, workflow_id, "SUCCESS")
     replayed = functions.post(url, json={"paid": True}, headers=KEY)
 
     assert {answer.status_code for answer in answers} == {202}
     assert messages(database) == [(workflow_id, "payment", {"paid": True})]
     assert (replayed.status_code, replayed.headers["Idempotency-Replayed"]) == (202, "true")
+
+
+def test_a_second_attempt_sends_nothing_twice(functions: TestClient, database: str) -> None:
+    """As after a connection that died when the first had been committed; not even after the end."""
+    workflow_id = launched(functions)
+    signal = Signal(workflow_id, "topic", {"a": 1}, Caller(None), key=None)
+    with dbos_client() as client:
+        send(signal, client)
+        finish(database, workflow_id, "SUCCESS")
+        again = send(signal, client)
+
+    assert again[1] is False
+    assert messages(database) == [(workflow_id, "topic", {"a": 1})]
 
 
 def test_a_key_is_for_one_signal(functions: TestClient, database: str) -> None:
@@ -216,6 +233,8 @@ def test_resuming_at_the_same_time_has_one_winner(functions: TestClient, databas
 
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [202] + [409] * 19
+    refused = [answer.json()["detail"] for answer in answers if answer.status_code == 409]
+    assert all("is ENQUEUED" in detail for detail in refused)
 
 
 def test_cancelling_at_the_same_time_has_one_winner(functions: TestClient, database: str) -> None:

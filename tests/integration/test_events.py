@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.processes import wait_until
+from tests.proxy import Proxy
 from tests.rows import begin, finish, report_progress, write_stream
 
 from .conftest import Serve
@@ -154,6 +155,19 @@ def test_a_long_stream_is_complete(functions: TestClient, database: str) -> None
     assert told[-1].name == "end"
 
 
+def test_an_outage_ends_no_stream(serve: Serve, database: str) -> None:
+    """What happens meanwhile is told when Postgres is back."""
+    with Proxy(database) as proxy, serve(proxy.url) as functions, ThreadPoolExecutor() as caller:
+        workflow_id = launched(functions)
+        reading = caller.submit(read, functions, workflow_id)
+        wait_until(waiters)
+        with proxy.refusing():
+            finish(database, workflow_id, "SUCCESS")
+            assert functions.get(f"/status/{workflow_id}").status_code == 503
+
+        assert [event.name for event in reading.result()] == ["status", "status", "end"]
+
+
 def test_a_workflow_that_is_deleted_has_an_end(functions: TestClient, database: str) -> None:
     """Nobody waits for it for ever."""
     workflow_id = launched(functions)
@@ -166,21 +180,27 @@ def test_a_workflow_that_is_deleted_has_an_end(functions: TestClient, database: 
         assert reading.result()[-1].data == {"status": None}
 
 
-@pytest.mark.parametrize("key", ["\0", "\ud800", "a\0b"])
+@pytest.mark.parametrize(
+    "offsets",
+    [{"\0": 1}, {"\ud800": 1}, {"a\0b": 1}, [[1, 2]], [[None, 1]], {"a": True}, {"a": -1}],
+)
 def test_an_id_that_postgres_could_not_take_is_refused(
-    functions: TestClient, database: str, key: str
+    functions: TestClient, database: str, offsets: Any
 ) -> None:
     """Also where there are streams to look for."""
     workflow_id = launched(functions)
     write_stream(database, workflow_id, "lines", 1)
-    last = base64.urlsafe_b64encode(json.dumps(["", "", {key: 1}, ""]).encode()).decode()
+    last = base64.urlsafe_b64encode(json.dumps(["", "", offsets, ""]).encode()).decode()
 
     answer = functions.get(f"/status/{workflow_id}", headers=EVENTS | {"Last-Event-ID": last})
 
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize("accept", ["text/event-stream;q=0", "application/json", "*/*", "x" * 999])
+@pytest.mark.parametrize(
+    "accept",
+    ["text/event-stream;q=0", "text/event-stream; q=0.0", "application/json", "*/*", "x" * 999],
+)
 def test_who_does_not_ask_for_events_is_not_sent_any(functions: TestClient, accept: str) -> None:
     """JSON is for everybody else."""
     answer = functions.get(f"/status/{launched(functions)}", headers={"Accept": accept})

@@ -170,6 +170,9 @@ def test_far_off_times_are_shown_as_far_off(functions: TestClient, database: str
     update(database, workflow_id, status="DELAYED", delay_until_epoch_ms=2**62)
 
     assert "9999-12-31T23:59:59.000Z" in explained(functions, workflow_id)[1]
+    update(database, workflow_id, created_at=-(10**15))
+    created_at = functions.get(f"/status/{workflow_id}").json()["created_at"]
+    assert created_at == "0001-01-01T00:00:00.000Z"
     assert functions.get(f"/status/{workflow_id}").headers["Retry-After"] == "3600"
 
 

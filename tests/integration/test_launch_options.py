@@ -105,6 +105,8 @@ def test_a_batch_keeps_its_order(functions: TestClient, database: str) -> None:
         inputs = {row[0]: json.loads(row[1])["namedArgs"] for row in connection.execute(query)}
     assert answer.status_code == 202
     assert [inputs[each] for each in ids] == calls
+    in_queue = sorted(rows(database), key=lambda row: row["created_at"])
+    assert [row["workflow_uuid"] for row in in_queue] == ids
     assert {row["priority"] for row in rows(database)} == {7}
     assert answer.json()["workflows"][0] == {
         "workflow_id": ids[0],
@@ -158,18 +160,22 @@ def test_a_repeated_batch_is_answered_with_the_first(functions: TestClient, data
     assert len(rows(database)) == 30
 
 
+@pytest.mark.parametrize("deleted", [0, 1, 2])
 def test_a_batch_that_was_deleted_in_part_is_not_replayed(
-    functions: TestClient, database: str
+    functions: TestClient, database: str, deleted: int
 ) -> None:
     """409: an answer with holes would be taken for another order."""
     launched = functions.post("/launch/greeting", json=[{}] * 3, headers=KEY).json()["workflows"]
     with psycopg.connect(database) as connection:
         statement = "delete from dbos.workflow_status where workflow_uuid = %s"
-        connection.execute(statement, (launched[1]["workflow_id"],))
+        connection.execute(statement, (launched[deleted]["workflow_id"],))
 
-    answer = functions.post("/launch/greeting", json=[{}] * 3, headers=KEY)
+    same = functions.post("/launch/greeting", json=[{}] * 3, headers=KEY)
+    other = functions.post("/launch/greeting", json=[{"name": "other"}] * 3, headers=KEY)
 
-    assert (answer.status_code, answer.json()["title"]) == (409, "Replay incomplete")
+    assert (same.status_code, same.json()["title"]) == (409, "Replay incomplete")
+    assert (other.status_code, other.json()["title"]) == (422, "Idempotency key reused")
+    assert len(rows(database)) == 2
 
 
 def test_a_batch_is_stored_like_single_launches(functions: TestClient, database: str) -> None:
