@@ -154,7 +154,7 @@ def enqueue(launch: Launch, client: DBOSClient) -> list[Launched]:
     """Enqueue what is to be launched, all of it or nothing, or find what it was launched as before.
 
     Raises UnknownWorkflow, InvalidArguments, PartitionKeyMissing, PartitionKeyMeaningless,
-    DuplicateWorkflow, KeyReused.
+    DuplicateWorkflow, KeyReused, ReplayIncomplete.
     """
     options = _complete(launch, catalog().accept(launch.workflow, launch.calls))
     try:
