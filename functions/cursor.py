@@ -1,11 +1,9 @@
 """Where a page of `list` ends: opaque to callers, stable while workflows are added."""
 
-import base64
-import binascii
-import json
 from typing import NamedTuple
 
 from .errors import BadParameter
+from .opaque import opened, sealed
 
 LONGEST = 8192
 """Characters of a cursor, which has an id of up to 1,024 characters of up to four bytes in it."""
@@ -18,23 +16,18 @@ class Cursor(NamedTuple):
     workflow_id: str
 
     def __str__(self) -> str:
-        return (
-            base64.urlsafe_b64encode(json.dumps(self, ensure_ascii=False).encode())
-            .decode()
-            .rstrip("=")
-        )
+        return sealed(self)
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """The cursor that a page has named as the next; raises BadParameter for anything else."""
         try:
-            padded = text + "=" * (-len(text) % 4)
-            created_at, workflow_id = json.loads(base64.b64decode(padded, b"-_", validate=True))
+            created_at, workflow_id = opened(text)
             if type(created_at) is not int or not 0 <= created_at < 2**63:
                 raise ValueError
             if type(workflow_id) is not str or "\0" in workflow_id:
                 raise ValueError
             workflow_id.encode()
-        except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise BadParameter("cursor", "the next_cursor of a page") from error
         return cls(created_at, workflow_id)

@@ -1,10 +1,7 @@
 """Server-sent events (HTML Living Standard, section 9.2): a workflow as it goes on."""
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -24,6 +21,7 @@ from . import answers
 from .access import Caller, visible
 from .client import engine, use_client
 from .errors import BadHeader, DatabaseUnavailable, UnknownWorkflowId
+from .opaque import opened, sealed
 from .settings import settings
 from .tables import StreamValue, outcome, stream_values
 from .waiting import NOTHING, watch
@@ -57,8 +55,7 @@ class Position:
     ended: str = ""
 
     def __str__(self) -> str:
-        compact = json.dumps([self.status, self.progress, self.offsets, self.ended])
-        return base64.urlsafe_b64encode(compact.encode()).decode()
+        return sealed([self.status, self.progress, self.offsets, self.ended])
 
     @classmethod
     def from_request(cls, request: Request) -> "Position":
@@ -67,7 +64,7 @@ class Position:
         if not last:
             return cls()
         try:
-            status, progress, offsets, ended = json.loads(base64.b64decode(last, b"-_", True))
+            status, progress, offsets, ended = opened(last)
             position = cls(str(status), str(progress), dict(offsets), str(ended))
             for key, offset in position.offsets.items():
                 if type(key) is not str or "\0" in key or type(offset) is not int:
@@ -75,7 +72,7 @@ class Position:
                 key.encode()
                 if not 0 <= offset < 2**31:
                     raise ValueError
-        except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise BadHeader(header="Last-Event-ID", wanted="the id of an event") from error
         return position
 
