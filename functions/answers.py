@@ -30,6 +30,10 @@ STARTED_PER_SECOND = 100
 """What a worker starts at least of a queue without limits, to say when asking again is worth it."""
 
 
+NOT_MODIFIED = {"etag", "cache-control", "vary", "retry-after"}
+"""Headers that a 304 has, too."""
+
+
 class Known(Protocol):
     """Whatever tells which workflow it is, and how it is."""
 
@@ -154,10 +158,6 @@ def rfc3339(milliseconds: int | None) -> str | None:
     clamped = max(FIRST_TIME, min(milliseconds, LAST_TIME))
     moment = datetime.fromtimestamp(clamped / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-NOT_MODIFIED = {"etag", "cache-control", "vary", "retry-after"}
-"""Headers that a 304 has, too."""
 
 
 def _summary(workflow: Any) -> dict[str, Any]:

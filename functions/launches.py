@@ -31,8 +31,7 @@ from .parameters import Query, idempotency_key
 from .settings import settings
 from .tables import add_to_batch, holder
 from .tracing import trace_context
-
-LONGEST_WAIT = 30.0
+from .waiting import LONGEST as LONGEST_WAIT
 
 LONGEST_DELAY = 10 * 366 * 24 * 3600.0
 """Seconds; ten years."""

@@ -16,17 +16,16 @@ from .cursor import LONGEST as LONGEST_CURSOR
 from .cursor import Cursor
 from .errors import DatabaseUnavailable, NothingHere, UnknownWorkflowId, WrongState
 from .explanation import INTERNAL_QUEUE, Situation
-from .launches import LONGEST_WAIT, enqueue, read_launch
+from .launches import enqueue, read_launch
 from .parameters import Query
 from .settings import settings
 from .signals import read_signal, send
 from .target import argument, target, workflow_id
+from .waiting import LONGEST as LONGEST_WAIT
 from .waiting import finished, unless_gone
 
 NO = re.compile(r"\bq=0(\.0*)?$")
 """What says of a media type that it is not wanted (RFC 9110)."""
-
-RESUMABLE = {"CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
 @target("POST")
@@ -52,11 +51,11 @@ async def status(request: Request) -> Response:
     """`GET /{workflow_id}`: its state, whether it runs, has finished or has failed."""
     wanted, by = workflow_id(request), caller(request)
     wait = Query(request, "wait").number("wait", LONGEST_WAIT) or 0.0
-    read = _status(by, wanted)
     if _wants_events(request):
         from .events import event_stream  # Only here, to keep other cold starts short.
 
         return await event_stream(request, by, wanted)
+    read = _status(by, wanted)
     answer = await use_client(read)
     if wait and "Retry-After" in answer.headers:
         await unless_gone(request, finished(wanted, wait))
@@ -71,10 +70,12 @@ async def cancel(request: Request) -> Response:
     children = query.choice("cancel_children", "true", "false") == "true"
 
     def end(client: DBOSClient, workflow: WorkflowStatus) -> bool:
+        if workflow.status not in answers.UNFINISHED:
+            return False
         client.cancel_workflow(workflow.workflow_id, cancel_children=children)
         return True
 
-    now = await _control(request, answers.UNFINISHED, "cancelled", end)
+    now = await _control(request, "cancelled", end)
     if now.status in ("SUCCESS", "ERROR"):  # It was faster.
         raise WrongState(workflow_id=now.workflow_id, state=now.status, done="cancelled")
     return answers.accepted(now)
@@ -90,7 +91,7 @@ async def resume(request: Request) -> Response:
         queue = published.queue if published else INTERNAL_QUEUE
         return tables.resume(engine(), workflow.workflow_id, queue)
 
-    return answers.accepted(await _control(request, RESUMABLE, "resumed", enqueue_again))
+    return answers.accepted(await _control(request, "resumed", enqueue_again))
 
 
 @target("POST")
@@ -179,24 +180,19 @@ def _wants_events(request: Request) -> bool:
 
 
 async def _control(
-    request: Request,
-    allowed: set[str],
-    done: str,
-    act: Callable[[DBOSClient, WorkflowStatus], bool],
+    request: Request, done: str, act: Callable[[DBOSClient, WorkflowStatus], bool]
 ) -> WorkflowStatus:
-    """Do something to the workflow in the path, if its state is `allowed`; returns how it is now.
+    """Do something to the workflow in the path; returns how it is now.
 
-    `act` tells whether it was done. Raises UnknownWorkflowId, WrongState.
+    `act` tells whether its state allowed it. Raises UnknownWorkflowId, WrongState.
     """
     wanted, by = workflow_id(request), caller(request)
     tried = False
 
     def work(client: DBOSClient) -> WorkflowStatus:
         nonlocal tried
-        workflow = visible(client, by, wanted)
         again, tried = tried, True  # When a connection has died, it may have been done already.
-        allows = workflow.status in allowed
-        acted = allows and act(client, workflow)
+        acted = act(client, visible(client, by, wanted))
         now = visible(client, by, wanted)
         if not acted and not again:
             raise WrongState(workflow_id=wanted, state=now.status, done=done)

@@ -72,20 +72,23 @@ def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
     Raises UnknownWorkflowId, WrongState, InvalidSignal, KeyReused.
     """
     workflow = visible(client, signal.by, signal.workflow_id)
-    sent = _is_sent(signal)
-    if not sent:
-        if workflow.status not in UNFINISHED:
-            raise WrongState(
-                workflow_id=signal.workflow_id, state=workflow.status, done="signalled"
-            )
+    if signal.key and _is_sent(signal):
+        return workflow, True
+    if workflow.status in UNFINISHED:
         _check(workflow, signal)
-        try:
-            client.send(signal.workflow_id, signal.value, signal.topic, signal.idempotency_key)
-        except dbos_error.DBOSNonExistentWorkflowError as error:
-            raise UnknownWorkflowId(workflow_id=signal.workflow_id) from error
-        if signal.key:
-            _is_sent(signal)  # Perhaps by somebody else, at the same time.
-    return workflow, sent and signal.key is not None
+        _deliver(signal, client)
+    elif not _is_sent(signal):  # By an attempt whose connection has died.
+        raise WrongState(workflow_id=signal.workflow_id, state=workflow.status, done="signalled")
+    return workflow, False
+
+
+def _deliver(signal: Signal, client: DBOSClient) -> None:
+    try:
+        client.send(signal.workflow_id, signal.value, signal.topic, signal.idempotency_key)
+    except dbos_error.DBOSNonExistentWorkflowError as error:
+        raise UnknownWorkflowId(workflow_id=signal.workflow_id) from error
+    if signal.key:
+        _is_sent(signal)  # Perhaps by somebody else, at the same time.
 
 
 def _check(workflow: WorkflowStatus, signal: Signal) -> None:

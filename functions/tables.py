@@ -196,8 +196,8 @@ SITUATION = text(f"""
         limit 1
     )
     select s.status, s.queue_name as queue, s.queue_partition_key as partition_key,
-           s.application_version, s.executor_id, s.created_at, s.updated_at, s.completed_at,
-           s.started_at_epoch_ms as started_at, s.delay_until_epoch_ms as delayed_until,
+           s.application_version, s.completed_at, s.started_at_epoch_ms as started_at,
+           s.delay_until_epoch_ms as delayed_until,
            s.parent_workflow_id is not null as is_child,
            s.workflow_deadline_epoch_ms as deadline, s.recovery_attempts as attempts,
            (extract(epoch from now()) * 1000)::bigint as now,

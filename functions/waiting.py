@@ -16,6 +16,9 @@ from .tables import Version, versions
 
 T = TypeVar("T")
 
+LONGEST = 30.0
+"""Seconds that anybody may wait."""
+
 TICK = 0.05
 """Seconds between two moments at which somebody's look may be due."""
 

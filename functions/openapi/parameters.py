@@ -4,9 +4,10 @@ from typing import Any
 
 from ..answers import STATUSES
 from ..cursor import LONGEST as LONGEST_CURSOR
-from ..launches import HIGHEST_PRIORITY, LONGEST_DELAY, LONGEST_WAIT
+from ..launches import HIGHEST_PRIORITY, LONGEST_DELAY
 from ..parameters import LONGEST
 from ..signals import LONGEST_TOPIC
+from ..waiting import LONGEST as LONGEST_WAIT
 
 Component = dict[str, Any]
 

@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 import worker.workflows
 from functions import asgi
 from functions.catalog import Workflow
-from functions.launches import LONGEST_WAIT
 from functions.openapi import document
+from functions.waiting import LONGEST as LONGEST_WAIT
 from worker.declarations import find_workflows
 
 from .conftest import Serve
