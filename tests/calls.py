@@ -1,6 +1,8 @@
 """What a frontend does: launch a workflow, follow it."""
 
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -23,3 +25,23 @@ def finished(client: httpx2.Client, url: str) -> dict[str, Any]:
         return None if "Retry-After" in answer.headers else dict(answer.json())
 
     return wait_until(look)
+
+
+class Event(NamedTuple):
+    """One server-sent event."""
+
+    id: str
+    name: str
+    data: Any
+
+
+def parsed(lines: Iterable[str]) -> Iterator[Event]:
+    """The events in the lines of a stream, as they arrive; comments and `retry` are none."""
+    event: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        event |= {name: value} if name else {}
+        if not line:
+            if "event" in event:
+                yield Event(event["id"], event["event"], json.loads(event["data"]))
+            event = {}

@@ -1,18 +1,17 @@
 """Follow a workflow through the death of its worker, with real processes on both sides."""
 
-import json
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx2
 import pytest
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 
-from tests.calls import finished, launched
+from tests.calls import Event, finished, launched, parsed
 from tests.processes import (
     ALL,
     DEADLINE,
@@ -87,14 +86,6 @@ def test_a_report_is_followed_live_through_the_death_of_its_worker(
     assert "reconnect" in {event.name for event in told}
 
 
-class Event(NamedTuple):
-    """One server-sent event."""
-
-    id: str
-    name: str
-    data: Any
-
-
 def lines(told: list[Event]) -> list[str]:
     """What has arrived of a report."""
     return [event.data["value"] for event in told if event.name == "stream"]
@@ -105,13 +96,7 @@ def events(functions: httpx2.Client, url: str, last: str = "") -> Iterator[Event
     headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
     with functions.stream("GET", url, headers=headers) as answer:
         assert answer.status_code == 200
-        event: dict[str, str] = {}
-        for line in answer.iter_lines():
-            name, _, value = line.partition(": ")
-            event |= {name: value} if name else {}
-            if not line and "event" in event:
-                yield Event(event["id"], event["event"], json.loads(event["data"]))
-                event = {}
+        yield from parsed(answer.iter_lines())
 
 
 @pytest.mark.parametrize("command", [ALL, ALONE], ids=["all", "alone"])

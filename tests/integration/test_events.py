@@ -3,13 +3,13 @@
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from tests.calls import Event, parsed
 from tests.processes import wait_until
 from tests.proxy import Proxy
 from tests.rows import begin, finish, report_progress, write_stream
@@ -20,40 +20,13 @@ from .test_waiting import launched, waiters
 EVENTS = {"Accept": "text/event-stream"}
 
 
-@dataclass(frozen=True)
-class Event:
-    """One event as a browser sees it."""
-
-    id: str
-    name: str
-    data: Any
-
-
-def events(text: str) -> list[Event]:
-    """The events in a stream; comments and `retry` are none."""
-    blocks = [
-        dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        for block in text.split("\n\n")
-    ]
-    return [
-        Event(each["id"], each["event"], json.loads(each["data"]))
-        for each in blocks
-        if "event" in each
-    ]
-
-
-def names(text: str) -> list[str]:
-    """What kinds of events there are."""
-    return [event.name for event in events(text)]
-
-
 def read(functions: TestClient, workflow_id: str, last: str | None = None) -> list[Event]:
     """All events until the server closes the stream."""
     headers = EVENTS | ({"Last-Event-ID": last} if last else {})
     answer = functions.get(f"/status/{workflow_id}", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/event-stream")
-    return events(answer.text)
+    return list(parsed(answer.text.split("\n")))
 
 
 def test_a_finished_workflow_is_told_at_once(functions: TestClient, database: str) -> None:
