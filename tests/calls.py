@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from tests.processes import wait_until
+from local_dev.bench.processes import wait_until
 
 
 def launched(client: httpx2.Client, workflow: str, **arguments: Any) -> str:

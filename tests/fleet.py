@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 
+from local_dev.bench.processes import Process, python, run, wait_until
 from local_dev.postgres import postgres
-from tests.processes import Process, python, run, wait_until
 
 UNFINISHED = """
 select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'DELAYED', 'PENDING')

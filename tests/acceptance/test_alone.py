@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import serve, wait_until, worker
+from local_dev.bench.processes import wait_until, worker
+from tests.processes import serve
 
 FUNCTIONS = (
     *("launch", "status", "cancel", "resume", "signal"),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from local_dev.bench.processes import Process
+from local_dev.bench.proxy import Proxy
 from tests.fleet import Fleet, fleet, freeze, restart_postgres, restartable_postgres, thaw
-from tests.processes import Process
-from tests.proxy import Proxy
 
 WORKERS = 3
 

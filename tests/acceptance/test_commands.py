@@ -7,8 +7,9 @@ import psycopg
 import pytest
 from dbos import DBOSClient, EnqueueOptions, WorkflowSerializationFormat
 
+from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from tests.calls import finished, launched
-from tests.processes import ALL, DEADLINE, python, run, serve, wait_until, worker
+from tests.processes import ALL, serve
 
 
 def one(target: str, source: str = "functions/main.py") -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from local_dev.bench.processes import DEADLINE, Process, wait_until
+from local_dev.bench.proxy import Proxy
 from tests.fleet import Fleet, fleet, freeze, restart_postgres, restartable_postgres, thaw
-from tests.processes import DEADLINE, Process, wait_until
-from tests.proxy import Proxy
 
 
 @pytest.fixture

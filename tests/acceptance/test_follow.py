@@ -11,18 +11,9 @@ import httpx2
 import pytest
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 
+from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from tests.calls import Event, finished, launched, parsed
-from tests.processes import (
-    ALL,
-    DEADLINE,
-    answers,
-    free_port,
-    python,
-    run,
-    serve,
-    wait_until,
-    worker,
-)
+from tests.processes import ALL, answers, free_port, serve
 
 ALONE = python(
     *("-m", "functions_framework", "--source", "functions/main.py"),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from local_dev.bench.processes import DEADLINE, python, run, wait_until
 from tests.calls import finished, launched
-from tests.processes import DEADLINE, local_dev, python, run, wait_until
+from tests.processes import local_dev
 
 
 def test_it_serves_the_page_and_the_functions(project: Path) -> None:

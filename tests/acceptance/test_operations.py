@@ -15,9 +15,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from tests.calls import finished, launched
 from tests.fleet import Fleet, fleet, freeze, thaw
-from tests.processes import ALL, DEADLINE, free_port, python, run, serve, wait_until, worker
+from tests.processes import ALL, free_port, serve
 from worker.locks import lease_name
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from local_dev.bench.processes import wait_until, worker
 from local_dev.postgres import postgres
 from tests.calls import finished, launched
-from tests.processes import ALL, serve, wait_until, worker
+from tests.processes import ALL, serve
 
 
 @pytest.fixture

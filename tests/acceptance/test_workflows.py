@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 
+from local_dev.bench.processes import wait_until, worker
 from tests.calls import finished, launched
-from tests.processes import ALL, serve, wait_until, worker
+from tests.processes import ALL, serve
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.processes import DEADLINE, local_dev
+from local_dev.bench.processes import DEADLINE
+from tests.processes import local_dev
 from tests.project import copy_project
 
 CHROMIUM = Path("/usr/bin/chromium")

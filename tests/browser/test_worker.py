@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.processes import DEADLINE, wait_until
+from local_dev.bench.processes import DEADLINE, wait_until
 
 from .conftest import Site, launch
 

@@ -9,8 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from functions.client import engine
-from tests.processes import wait_until
-from tests.proxy import Proxy
+from local_dev.bench.processes import wait_until
+from local_dev.bench.proxy import Proxy
 
 from .conftest import Serve
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from local_dev.bench.processes import wait_until
+from local_dev.bench.proxy import Proxy
 from tests.calls import Event, parsed
-from tests.processes import wait_until
-from tests.proxy import Proxy
 from tests.rows import begin, finish, report_progress, write_stream
 
 from .conftest import Serve

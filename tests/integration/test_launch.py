@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from starlette.testclient import TestClient
 
 from functions.client import engine
-from tests.processes import wait_until
+from local_dev.bench.processes import wait_until
 from worker import catalog as published
 from worker.catalog import Entry
 

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from tests.processes import free_port, run
+from local_dev.bench.processes import run
+from tests.processes import free_port
 from tests.rows import alive, begin, finish
 
 from .conftest import Serve

@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from functions.client import engine
 from functions.waiting import unless_gone, watch
-from tests.processes import wait_until
+from local_dev.bench.processes import wait_until
 from tests.rows import finish, report_progress
 
 from .conftest import Serve

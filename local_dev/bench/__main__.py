@@ -1,0 +1,45 @@
+"""`python -m local_dev.bench`: the project against what it has to beat, in one table."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from . import launching
+from .figures import Figure, Table
+from .stage import Stage, stage
+
+Group = Callable[[Stage], Iterator[Figure]]
+
+GROUPS: dict[str, Group] = {
+    "launching": launching.measure,
+}
+
+
+def main() -> None:
+    """Measure what the command line says, print the table, write the files."""
+    options = parse_options()
+    table = Table()
+    with tempfile.TemporaryDirectory() as data, stage(Path(data), quick=options.quick) as on:
+        for name in options.only or GROUPS:
+            for figure in GROUPS[name](on):
+                table.figures.append(figure)
+                sys.stderr.write(f"{figure.group}, {figure.name}: {figure.project}\n")
+    sys.stdout.write(f"{table}\n")
+    if options.json:
+        options.json.write_text(json.dumps([each.as_json() for each in table.figures], indent=1))
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m local_dev.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two minutes, rougher figures")
+    parser.add_argument("--only", action="append", choices=GROUPS, help="only this group (repeat)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to FILE, too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""What is measured on: a PostgreSQL with its databases, and processes that use them."""
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+import worker.workflows
+from local_dev.postgres import postgres
+from worker import catalog, queues
+from worker.declarations import find_workflows
+from worker.migrate import migrate
+
+from .processes import Process, free_port, listens, python, run
+
+ROOT = Path(__file__).parents[2]
+
+REFERENCES = Path(__file__).parent / "references"
+
+APPLICATION = "dbos-functions"
+
+
+@dataclass
+class Stage:
+    """Everything that a group needs; what it starts ends with its block."""
+
+    server: str
+    """The URL of the PostgreSQL."""
+    data: Path
+    """A directory for whatever a group has to write."""
+    quick: bool
+    rounds: int = 5
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def seconds(self) -> float:
+        """How long one value is measured."""
+        return 0.2 if self.quick else 2.0
+
+    def database(self) -> str:
+        """The URL of a new database in which workers have published the workflows."""
+        url = self.empty_database()
+        migrate(url)
+        with psycopg.connect(url) as connection:
+            entries = find_workflows(worker.workflows)
+            catalog.publish(connection, entries, application=APPLICATION, version="1")
+        return url
+
+    def empty_database(self) -> str:
+        """The URL of a new database in which there is nothing."""
+        name = f"bench_{next(self._numbers)}"
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        return self.server.replace("/postgres?", f"/{name}?")
+
+    @contextmanager
+    def function(self, target: str, database: str, **environ: str) -> Iterator[str]:
+        """A function of the project alone, under functions-framework; yields its URL."""
+        settings = {"DBOS_SYSTEM_DATABASE_URL": database, "AUTH": "none", **environ}
+        with framework(ROOT / "functions" / "main.py", target, settings) as (url, _):
+            yield url
+
+    @contextmanager
+    def literal(self, target: str, database: str) -> Iterator[str]:
+        """A function of the literal port of the guide; yields its URL."""
+        source = REFERENCES / "literal.py"
+        with framework(source, target, {"DBOS_SYSTEM_DATABASE_URL": database}) as (url, _):
+            yield url
+
+    @contextmanager
+    def nothing(self) -> Iterator[str]:
+        """A function that does nothing; yields its URL."""
+        with framework(REFERENCES / "nothing.py", "nothing", {}) as (url, _):
+            yield url
+
+    @contextmanager
+    def worker(self, database: str, **environ: str) -> Iterator[Process]:
+        """A worker of the project, ready to execute."""
+        settings = {"DBOS_SYSTEM_DATABASE_URL": database, **environ}
+        with run(*python("-m", "worker"), cwd=ROOT, environ=settings) as process:
+            process.wait_until(lambda: process.said("executes"))
+            yield process
+
+    @contextmanager
+    def plain_worker(self, database: str) -> Iterator[Process]:
+        """A DBOS worker without the project's additions, ready to execute."""
+        settings = {"DBOS_SYSTEM_DATABASE_URL": database}
+        command = python("-m", "local_dev.bench.references.plain")
+        with run(*command, cwd=ROOT, environ=settings) as process:
+            process.wait_until(lambda: process.said("ready"))
+            yield process
+
+
+@contextmanager
+def framework(
+    source: Path, target: str, environ: Mapping[str, str]
+) -> Iterator[tuple[str, Process]]:
+    """A target under functions-framework; yields its URL and its process."""
+    port = free_port()
+    command = str(Path(sys.executable).with_name("functions-framework"))
+    options = ("--source", str(source), "--target", target, "--host", "127.0.0.1")
+    with run(command, *options, "--port", str(port), cwd=ROOT, environ=environ) as process:
+        process.wait_until(lambda: listens(port))
+        yield f"http://127.0.0.1:{port}", process
+
+
+@contextmanager
+def stage(data: Path, *, quick: bool) -> Iterator[Stage]:
+    """A PostgreSQL of the benchmark's own, with its data in `data`."""
+    # As an installed package has it; without it every start would compile what it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with postgres(data / "postgres") as url:
+        yield Stage(url, data, quick)
+
+
+INSERT = """
+with new as (
+    insert into dbos.workflow_status (
+        workflow_uuid, status, name, queue_name, application_name, serialization, created_at,
+        updated_at, priority, recovery_attempts
+    )
+    select gen_random_uuid(), 'ENQUEUED', %(name)s, %(queue)s, %(application)s, 'portable_json',
+        now.ms + n, now.ms, 0, 0
+    from generate_series(1, %(count)s) n,
+        (select (extract(epoch from now()) * 1000)::bigint as ms) now
+    returning workflow_uuid
+)
+insert into dbos.workflow_input (workflow_uuid, inputs)
+select workflow_uuid, %(inputs)s from new
+"""
+
+
+def enqueue(database: str, count: int, name: str = "greeting") -> None:
+    """Enqueue many workflows without arguments at once."""
+    parameters = {
+        "name": name,
+        "queue": queues.TASKS.name,
+        "application": APPLICATION,
+        "count": count,
+        "inputs": '{"positionalArgs":[],"namedArgs":{}}',
+    }
+    with psycopg.connect(database) as connection:
+        connection.execute(INSERT, parameters)
+
+
+def unfinished(database: str) -> int:
+    """How many workflows have not ended."""
+    statement = """
+        select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING', 'DELAYED')
+    """
+    with psycopg.connect(database) as connection:
+        row = connection.execute(statement).fetchone()
+    assert row
+    return int(row[0])
+
+
+def clear(database: str) -> None:
+    """Delete what waits to be executed, and tidy up, so that every measurement begins alike."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "delete from dbos.workflow_status where status in ('ENQUEUED', 'DELAYED')"
+        )
+        connection.execute("vacuum dbos.workflow_status, dbos.workflow_input")
