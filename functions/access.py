@@ -4,12 +4,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from dbos import DBOSClient, WorkflowStatus
 from starlette.requests import Request
 
-from .errors import BadCredentials, NoCredentials, UnknownWorkflowId
+from . import tables
+from .client import engine
+from .errors import BadCredentials, NoCredentials
 from .policy import is_name
 from .settings import settings
+from .tables import Sight, Workflow
 
 ADMIN = "admin"
 
@@ -27,9 +29,10 @@ class Caller:
         return self.name is None or ADMIN in self.roles
 
     @property
-    def sees(self) -> list[str] | None:
-        """The callers whose workflows this one sees, as `list_workflows` wants it: None is all."""
-        return None if self.name is None or self.sees_all else [self.name]
+    def sight(self) -> Sight:
+        """Which workflows this caller sees."""
+        users = None if self.name is None or self.sees_all else [self.name]
+        return {"application": settings().app_name, "users": users}
 
 
 def caller(request: Request) -> Caller:
@@ -38,14 +41,9 @@ def caller(request: Request) -> Caller:
     return who
 
 
-def visible(client: DBOSClient, by: Caller, workflow_id: str) -> WorkflowStatus:
+def visible(by: Caller, workflow_id: str) -> Workflow:
     """The workflow, as far as it is visible `by` a caller; raises UnknownWorkflowId."""
-    found = client.list_workflows(
-        workflow_ids=[workflow_id], user=by.sees, load_input=False, load_output=False
-    )
-    if not found or found[0].application_name not in (None, settings().app_name):
-        raise UnknownWorkflowId(workflow_id=workflow_id)
-    return found[0]
+    return tables.workflow(engine(), by.sight, workflow_id)
 
 
 async def authenticate(request: Request) -> Caller:

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from dbos import WorkflowStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .settings import settings
-from .tables import Outcome, Step
+from .tables import Outcome, Step, Workflow
 
 UNFINISHED = {"ENQUEUED", "DELAYED", "PENDING"}
 
@@ -89,7 +88,7 @@ def accepted_batch(workflows: Iterable[Known], *, replayed: bool = False, pause:
     return Answer({"workflows": [_accepted(each) for each in workflows]}, 202, headers)
 
 
-def status(workflow: WorkflowStatus, outcome: Outcome) -> Answer:
+def status(workflow: Workflow, outcome: Outcome) -> Answer:
     """200: the state of a workflow, and an entity tag (RFC 9110) that changes with it."""
     answer = Answer(status_body(workflow, outcome))
     answer.headers["ETag"] = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
@@ -109,7 +108,7 @@ def if_changed(request: Request, answer: Response) -> Response:
     return Response(status_code=304, headers=kept)
 
 
-def status_body(workflow: WorkflowStatus, outcome: Outcome) -> dict[str, Any]:
+def status_body(workflow: Workflow, outcome: Outcome) -> dict[str, Any]:
     """All that is known of a workflow."""
     body = _summary(workflow) | {"progress": outcome.progress}
     if workflow.status == "SUCCESS":
@@ -119,7 +118,7 @@ def status_body(workflow: WorkflowStatus, outcome: Outcome) -> dict[str, Any]:
     return body | {"links": _links(workflow.workflow_id)}
 
 
-def page(workflows: Sequence[Any], next_cursor: str | None) -> Answer:
+def page(workflows: Sequence[Workflow], next_cursor: str | None) -> Answer:
     """200: a page of workflows, and where the next one begins."""
     listed = [_summary(each) | {"links": _links(each.workflow_id)} for each in workflows]
     return Answer({"workflows": listed, "next_cursor": next_cursor})
@@ -160,7 +159,7 @@ def rfc3339(milliseconds: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _summary(workflow: Any) -> dict[str, Any]:
+def _summary(workflow: Workflow) -> dict[str, Any]:
     return {
         "workflow_id": workflow.workflow_id,
         "workflow": workflow.name,
@@ -168,10 +167,10 @@ def _summary(workflow: Any) -> dict[str, Any]:
         "status": workflow.status,
         "created_at": rfc3339(workflow.created_at),
         "updated_at": rfc3339(workflow.updated_at),
-        "started_at": rfc3339(workflow.dequeued_at),
+        "started_at": rfc3339(workflow.started_at),
         "completed_at": rfc3339(workflow.completed_at),
-        "attempts": workflow.recovery_attempts,
-        "application_version": workflow.app_version,
+        "attempts": workflow.attempts,
+        "application_version": workflow.application_version,
     }
 
 
@@ -184,10 +183,10 @@ def _accepted(workflow: Known) -> dict[str, Any]:
     }
 
 
-def _pause(workflow: WorkflowStatus, outcome: Outcome) -> int:
+def _pause(workflow: Workflow, outcome: Outcome) -> int:
     """Seconds after which asking again is worth it."""
-    if workflow.status == "DELAYED" and workflow.delay_until_epoch_ms is not None:
-        left = workflow.delay_until_epoch_ms / 1000 - time.time()
+    if workflow.status == "DELAYED" and workflow.delayed_until is not None:
+        left = workflow.delayed_until / 1000 - time.time()
         return min(max(math.ceil(left), 1), LONGEST_PAUSE)
     return 1 + outcome.ahead // STARTED_PER_SECOND
 

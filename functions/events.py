@@ -18,12 +18,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from . import answers
-from .access import Caller, visible
+from .access import Caller
 from .client import engine, use_client
 from .errors import BadHeader, DatabaseUnavailable, UnknownWorkflowId
 from .opaque import opened, sealed
 from .settings import settings
-from .tables import StreamValue, outcome, stream_values
+from .tables import StreamValue, status, stream_values
 from .waiting import NOTHING, watch
 
 VALUES = 100
@@ -177,10 +177,9 @@ async def _events(
 
 
 async def _snapshot(by: Caller, workflow_id: str, position: Position) -> Snapshot:
-    def read(client: DBOSClient) -> Snapshot:
-        workflow = visible(client, by, workflow_id)
+    def read(_: DBOSClient) -> Snapshot:
         # The streams last: what is written before the end of a workflow is not missed then.
-        body = answers.status_body(workflow, outcome(engine(), workflow_id))
+        body = answers.status_body(*status(engine(), by.sight, workflow_id))
         return Snapshot(body, stream_values(engine(), workflow_id, position.offsets, VALUES))
 
     return await use_client(read)

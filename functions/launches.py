@@ -168,7 +168,7 @@ def enqueue(launch: Launch, client: DBOSClient) -> list[Launched]:
             raise DuplicateWorkflow(workflow_id=other) from None
         return enqueue(launch, client)  # It has ended meanwhile.
     if ids != launch.ids:
-        there = visible(client, launch.by, ids[0])
+        there = visible(launch.by, ids[0])
         return [Launched(there.workflow_id, there.name, there.status)]
     delay = options.get("delay_seconds")
     status, pause = ("DELAYED", math.ceil(delay)) if delay else ("ENQUEUED", 1)

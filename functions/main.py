@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
-from dbos import DBOSClient, WorkflowStatus
+from dbos import DBOSClient
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +20,7 @@ from .launches import enqueue, read_launch
 from .parameters import Query
 from .settings import settings
 from .signals import read_signal, send
+from .tables import Workflow
 from .target import argument, target, workflow_id
 from .waiting import LONGEST as LONGEST_WAIT
 from .waiting import finished, unless_gone
@@ -69,7 +70,7 @@ async def cancel(request: Request) -> Response:
     query = Query(request, "cancel_children")
     children = query.choice("cancel_children", "true", "false") == "true"
 
-    def end(client: DBOSClient, workflow: WorkflowStatus) -> bool:
+    def end(client: DBOSClient, workflow: Workflow) -> bool:
         if workflow.status not in answers.UNFINISHED:
             return False
         client.cancel_workflow(workflow.workflow_id, cancel_children=children)
@@ -86,7 +87,7 @@ async def resume(request: Request) -> Response:
     """`POST /{workflow_id}`: enqueue it again, to go on from its last step."""
     Query(request)
 
-    def enqueue_again(_: DBOSClient, workflow: WorkflowStatus) -> bool:
+    def enqueue_again(_: DBOSClient, workflow: Workflow) -> bool:
         published = catalog().workflows().get(workflow.name)
         queue = published.queue if published else INTERNAL_QUEUE
         return tables.resume(engine(), workflow.workflow_id, queue)
@@ -110,9 +111,8 @@ async def list(request: Request) -> Response:
     query = Query(request, "status", "workflow", "since", "until", "limit", "cursor")
     limit = query.integer("limit", 1, 100) or 20
     last = Cursor.parse(text) if (text := query.text("cursor", LONGEST_CURSOR)) else None
+    sight = caller(request).sight
     filters = {
-        "application": settings().app_name,
-        "users": caller(request).sees,
         "statuses": query.choices("status", answers.STATUSES) or None,
         "names": query.texts("workflow") or None,
         "since": query.time("since"),
@@ -120,7 +120,9 @@ async def list(request: Request) -> Response:
         "last_created_at": last and last.created_at,
         "last_id": last and last.workflow_id,
     }
-    found = await use_client(lambda _: tables.workflows(engine(), limit=limit + 1, **filters))
+    found = await use_client(
+        lambda _: tables.workflows(engine(), sight, limit=limit + 1, **filters)
+    )
     shown, more = found[:limit], len(found) > limit
     next_cursor = str(Cursor(shown[-1].created_at, shown[-1].workflow_id)) if more else None
     return answers.page(shown, next_cursor)
@@ -132,8 +134,8 @@ async def steps(request: Request) -> Response:
     Query(request)
     wanted, by = workflow_id(request), caller(request)
 
-    def read(client: DBOSClient) -> Response:
-        visible(client, by, wanted)
+    def read(_: DBOSClient) -> Response:
+        visible(by, wanted)
         return answers.steps(wanted, tables.steps(engine(), wanted))
 
     return await use_client(read)
@@ -145,8 +147,8 @@ async def explain(request: Request) -> Response:
     Query(request)
     wanted, by = workflow_id(request), caller(request)
 
-    def read(client: DBOSClient) -> Response:
-        workflow = visible(client, by, wanted)
+    def read(_: DBOSClient) -> Response:
+        workflow = visible(by, wanted)
         rows = tables.situation(engine(), settings().app_name, wanted)
         situation = Situation(*rows, published=workflow.name in catalog().workflows())
         return answers.explanation(workflow, *situation.explain(), situation.facts())
@@ -167,8 +169,8 @@ async def openapi(request: Request) -> Response:
 
 
 def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:
-    def read(client: DBOSClient) -> Response:
-        return answers.status(visible(client, by, wanted), tables.outcome(engine(), wanted))
+    def read(_: DBOSClient) -> Response:
+        return answers.status(*tables.status(engine(), by.sight, wanted))
 
     return read
 
@@ -180,8 +182,8 @@ def _wants_events(request: Request) -> bool:
 
 
 async def _control(
-    request: Request, done: str, act: Callable[[DBOSClient, WorkflowStatus], bool]
-) -> WorkflowStatus:
+    request: Request, done: str, act: Callable[[DBOSClient, Workflow], bool]
+) -> Workflow:
     """Do something to the workflow in the path; returns how it is now.
 
     `act` tells whether its state allowed it. Raises UnknownWorkflowId, WrongState.
@@ -189,11 +191,11 @@ async def _control(
     wanted, by = workflow_id(request), caller(request)
     tried = False
 
-    def work(client: DBOSClient) -> WorkflowStatus:
+    def work(client: DBOSClient) -> Workflow:
         nonlocal tried
         again, tried = tried, True  # When a connection has died, it may have been done already.
-        acted = act(client, visible(client, by, wanted))
-        now = visible(client, by, wanted)
+        acted = act(client, visible(by, wanted))
+        now = visible(by, wanted)
         if not acted and not again:
             raise WrongState(workflow_id=wanted, state=now.status, done=done)
         return now

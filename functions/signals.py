@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dbos import DBOSClient, WorkflowStatus
+from dbos import DBOSClient
 from dbos import error as dbos_error
 from starlette.requests import Request
 
@@ -25,7 +25,7 @@ from .errors import (
     WrongState,
 )
 from .parameters import Query, idempotency_key
-from .tables import message
+from .tables import Workflow, message
 from .target import argument, checked_id
 
 LONGEST_TOPIC = 255
@@ -66,12 +66,12 @@ async def read_signal(request: Request) -> Signal:
     return Signal(checked_id(workflow_id), topic, value, caller(request), key)
 
 
-def send(signal: Signal, client: DBOSClient) -> tuple[WorkflowStatus, bool]:
+def send(signal: Signal, client: DBOSClient) -> tuple[Workflow, bool]:
     """Send the signal, unless it was sent before; whether its Idempotency-Key says so.
 
     Raises UnknownWorkflowId, WrongState, InvalidSignal, KeyReused.
     """
-    workflow = visible(client, signal.by, signal.workflow_id)
+    workflow = visible(signal.by, signal.workflow_id)
     if signal.key and _is_sent(signal):
         return workflow, True
     if workflow.status in UNFINISHED:
@@ -91,7 +91,7 @@ def _deliver(signal: Signal, client: DBOSClient) -> None:
         _is_sent(signal)  # Perhaps by somebody else, at the same time.
 
 
-def _check(workflow: WorkflowStatus, signal: Signal) -> None:
+def _check(workflow: Workflow, signal: Signal) -> None:
     """Raise InvalidSignal unless the value is what the workflow has declared for the topic."""
     declared = catalog().workflows().get(workflow.name)
     if declared and signal.topic in declared.signals:

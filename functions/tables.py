@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Engine, Row, TextClause, text
 
@@ -40,20 +40,42 @@ AHEAD = f"""
 """
 """What workers take from a queue before `s`: lower numbers of priority, then what is older."""
 
-OUTCOME = text(f"""
-    select s.serialization,
+SUMMARY = """
+    s.workflow_uuid as workflow_id, s.name, s.queue_name, s.status, s.created_at, s.updated_at,
+    s.started_at_epoch_ms as started_at, s.completed_at, s.recovery_attempts as attempts,
+    s.application_version, s.delay_until_epoch_ms as delayed_until
+"""
+"""The columns of a `Workflow`."""
+
+VISIBLE = """
+    coalesce(s.application_name, :application) = :application
+        and (cast(:users as text[]) is null or s.authenticated_user = any(:users))
+"""
+"""Whether somebody who sees the workflows of `users`, or of all, sees `s`."""
+
+WORKFLOW = text(f"""
+    select {SUMMARY} from dbos.workflow_status s
+    where s.workflow_uuid = :workflow_id and {VISIBLE}
+""")
+
+STATUS = text(f"""
+    select {SUMMARY}, s.serialization,
            coalesce(o.output, s.output) as output,
            coalesce(o.error, s.error) as error,
            e.value as progress,
-           e.serialization as progress_serialization,
-           case when s.status = 'ENQUEUED' then (
-               select count(*) from ({AHEAD} limit {DEEP}) a
-           ) else 0 end as ahead
+           e.serialization as progress_serialization
     from dbos.workflow_status s
     left join dbos.workflow_output o on o.workflow_uuid = s.workflow_uuid
     left join dbos.workflow_events e on e.workflow_uuid = s.workflow_uuid and e.key = 'progress'
+    where s.workflow_uuid = :workflow_id and {VISIBLE}
+""")
+
+POSITION = text(f"""
+    select (select count(*) from ({AHEAD} limit {DEEP}) a) as ahead
+    from dbos.workflow_status s
     where s.workflow_uuid = :workflow_id
 """)
+"""A statement of its own, since to plan it takes longer than to read the status."""
 
 KEYS = """
     with recursive keys as (
@@ -145,21 +167,17 @@ MESSAGE = text("""
     select message, serialization from dbos.notifications where message_uuid = :message_id
 """)
 
-LIST = text("""
-    select workflow_uuid as workflow_id, name, queue_name, status, created_at, updated_at,
-           started_at_epoch_ms as dequeued_at, completed_at, recovery_attempts,
-           application_version as app_version
-    from dbos.workflow_status
-    where coalesce(application_name, :application) = :application
-        and (cast(:users as text[]) is null or authenticated_user = any(:users))
-        and (cast(:statuses as text[]) is null or status = any(:statuses))
-        and (cast(:names as text[]) is null or name = any(:names))
-        and created_at >= coalesce(:since, 0)
-        and created_at < coalesce(:until, 9223372036854775807)
-        and (created_at, workflow_uuid) < (
+LIST = text(f"""
+    select {SUMMARY} from dbos.workflow_status s
+    where {VISIBLE}
+        and (cast(:statuses as text[]) is null or s.status = any(:statuses))
+        and (cast(:names as text[]) is null or s.name = any(:names))
+        and s.created_at >= coalesce(:since, 0)
+        and s.created_at < coalesce(:until, 9223372036854775807)
+        and (s.created_at, s.workflow_uuid) < (
             coalesce(:last_created_at, 9223372036854775807), cast(:last_id as text)
         )
-    order by created_at desc, workflow_uuid desc
+    order by s.created_at desc, s.workflow_uuid desc
     limit :limit
 """)
 
@@ -278,6 +296,32 @@ WORKERS = text(f"""
 """The versions of an application, the one that leads first, and how many workers each has."""
 
 
+class Sight(TypedDict):
+    """Which workflows somebody sees."""
+
+    application: str
+    users: Sequence[str] | None
+    """Whose; None is everybody's."""
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One workflow; times are milliseconds of the epoch."""
+
+    workflow_id: str
+    name: str
+    queue_name: str | None
+    status: str
+    """DBOS's own."""
+    created_at: int
+    updated_at: int
+    started_at: int | None
+    completed_at: int | None
+    attempts: int
+    application_version: str | None
+    delayed_until: int | None
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a workflow has said of itself, and how many are before it in its queue, up to DEEP."""
@@ -317,18 +361,24 @@ class Step:
     child_workflow_id: str | None
 
 
-def outcome(engine: Engine, workflow_id: str) -> Outcome:
-    """Read the outcome in one statement.
+def workflow(engine: Engine, sight: Sight, workflow_id: str) -> Workflow:
+    """A workflow, in one round trip where `DBOSClient` needs four; raises UnknownWorkflowId."""
+    return _workflow(_row(engine, WORKFLOW, workflow_id=workflow_id, **sight))
 
-    `DBOSClient` would need three, and would unpickle what another client has pickled. Raises
+
+def status(engine: Engine, sight: Sight, workflow_id: str) -> tuple[Workflow, Outcome]:
+    """A workflow with its outcome, in one round trip, or two while it is enqueued.
+
+    `DBOSClient` would need ten, and would unpickle what another client has pickled. Raises
     UnknownWorkflowId.
     """
-    row = _row(engine, OUTCOME, workflow_id=workflow_id)
-    return Outcome(
+    row = _row(engine, STATUS, workflow_id=workflow_id, **sight)
+    position = _rows(engine, POSITION, workflow_id=workflow_id) if row.status == "ENQUEUED" else []
+    return _workflow(row), Outcome(
         result=loaded(row.output, row.serialization),
         error=loaded(row.error, row.serialization),
         progress=loaded(row.progress, row.progress_serialization),
-        ahead=row.ahead,
+        ahead=sum(each.ahead for each in position),
     )
 
 
@@ -360,11 +410,11 @@ def message(engine: Engine, message_id: str) -> list[Any]:
     return [loaded(row.message, row.serialization) for row in rows]
 
 
-def workflows(engine: Engine, **filters: Any) -> Sequence[Row[Any]]:
-    """A page of workflows, newest first, as what `answers.page` takes."""
+def workflows(engine: Engine, sight: Sight, **filters: Any) -> list[Workflow]:
+    """A page of workflows, newest first."""
     with engine.begin() as connection:
         connection.execute(IN_TIME)
-        return connection.execute(LIST, filters).all()
+        return [_workflow(row) for row in connection.execute(LIST, filters | {**sight})]
 
 
 def steps(engine: Engine, workflow_id: str) -> list[Step]:
@@ -416,8 +466,13 @@ def resume(engine: Engine, workflow_id: str, queue: str) -> bool:
 
 
 def _rows(engine: Engine, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
-    with engine.connect() as connection:
+    # Without a transaction, since BEGIN and ROLLBACK are a round trip each.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         return connection.execute(statement, parameters).all()
+
+
+def _workflow(row: Row[Any]) -> Workflow:
+    return Workflow(*row[: len(fields(Workflow))])
 
 
 def _row(engine: Engine, statement: TextClause, *, workflow_id: str, **more: Any) -> Row[Any]:
