@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from psycopg.errors import InvalidSchemaName, ReadOnlySqlTransaction, UndefinedTable
@@ -25,6 +25,8 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 DEADLINE = 4.5
 """Seconds until a function answers 503 instead of waiting for the database any longer."""
+
+PREPARED = "_prepared_statements"
 
 CONNECT_ARGS = {
     # Seconds, and milliseconds: a connection that died while this instance was frozen shows it
@@ -66,10 +68,28 @@ def dbos_client() -> Iterator[DBOSClient]:
         lazy=True,
         retry_connection_errors=False,
     )
+    _share_statements(client)
     try:
         yield client
     finally:
         client.destroy()
+
+
+@cache
+def statements() -> dict[Any, Any]:
+    """The INSERTs that the clients of `engine()` have compiled."""
+    return {}
+
+
+def _share_statements(client: DBOSClient) -> None:
+    """Let a client use what others have compiled; it halves what a launch costs of CPU.
+
+    DBOS keeps it in a private attribute, for one client each. Where there is none, nothing
+    changes.
+    """
+    system_database = getattr(client, "_sys_db", None)
+    if type(getattr(system_database, PREPARED, None)) is dict:
+        setattr(system_database, PREPARED, statements())
 
 
 async def use_client(work: Callable[[DBOSClient], T]) -> T:

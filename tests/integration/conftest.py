@@ -9,12 +9,12 @@ from starlette.testclient import TestClient
 
 from functions import asgi
 from functions.catalog import catalog
-from functions.client import engine
+from functions.client import engine, statements
 from functions.settings import settings
 from functions.tokens import keys
 from functions.waiting import watch
 
-PER_INSTANCE = (settings, engine, catalog, keys, watch, asgi.application)
+PER_INSTANCE = (settings, engine, statements, catalog, keys, watch, asgi.application)
 
 
 class Serve(Protocol):

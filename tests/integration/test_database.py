@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from starlette.testclient import TestClient
 
-from functions.client import engine
+from functions.client import dbos_client, engine, statements
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
 from tests.rows import finish
@@ -57,6 +57,33 @@ def test_a_warm_status_is_frugal(
     assert answer.json()["status"] == status
     assert proxy.connections == before[0]
     assert 0 < proxy.round_trips - before[1] <= most
+
+
+def test_the_clients_of_an_instance_compile_their_statements_once(functions: TestClient) -> None:
+    """Each would do it again, since it lives for one invocation."""
+    with dbos_client() as client:
+        prepared = client._sys_db._prepared_statements
+        functions.post("/launch/greeting")
+        after_one = dict(prepared)
+        functions.post("/launch/greeting")
+
+    assert prepared is statements()
+    assert len(after_one) == 2
+    assert all(prepared[key] is compiled for key, compiled in after_one.items())
+
+
+@pytest.mark.parametrize("attribute", ["_gone", "engine"], ids=["gone", "something else"])
+def test_a_launch_needs_no_private_attribute(
+    functions: TestClient, monkeypatch: pytest.MonkeyPatch, attribute: str
+) -> None:
+    """With another DBOS each client compiles its own, and nothing else is touched."""
+    monkeypatch.setattr("functions.client.PREPARED", attribute)
+    statements().clear()
+
+    launch = functions.post("/launch/greeting")
+
+    assert launch.status_code == 202
+    assert statements() == {}
 
 
 def test_a_large_batch_is_as_frugal_as_a_small_one(functions: TestClient, proxy: Proxy) -> None:
