@@ -7,19 +7,22 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from . import main
 from .cors import shared
-from .main import cancel, explain, launch, list, openapi, resume, signal, status, steps
 from .problems import unrouted
 from .settings import settings
 
-FUNCTIONS = (launch, status, cancel, resume, signal, list, steps, explain)
+FUNCTIONS = (
+    *(main.launch, main.status, main.cancel, main.resume, main.signal),
+    *(main.list, main.steps, main.explain),
+)
 
 ROUTES = [
     Route(path, function, methods=[*HTTPMethod])
     for function in FUNCTIONS
     for path in (f"/{function.__name__}", f"/{function.__name__}/{{path:path}}")
 ]
-ROUTES.append(Route("/openapi.json", openapi, methods=[*HTTPMethod]))
+ROUTES.append(Route("/openapi.json", main.openapi, methods=[*HTTPMethod]))
 
 
 @cache

@@ -1,5 +1,9 @@
 """The functions: each parses its request, uses a client of its own, and answers."""
 
+import gc
+
+gc.disable()  # Until all is imported: to look for garbage meanwhile is a tenth of a cold start.
+
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +28,9 @@ from .tables import Workflow
 from .target import argument, target, workflow_id
 from .waiting import LONGEST as LONGEST_WAIT
 from .waiting import finished, unless_gone
+
+gc.freeze()
+gc.enable()
 
 NO = re.compile(r"\bq=0(\.0*)?$")
 """What says of a media type that it is not wanted (RFC 9110)."""

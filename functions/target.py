@@ -1,10 +1,10 @@
 """Make a handler a target of functions-framework: its method, its argument, its errors."""
 
 import functools
+import sys
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,9 +35,21 @@ def target(method: str) -> Callable[[Handler], Handler]:
             except Exception as error:
                 return problem(error)
 
-        return cast(Handler, functions_framework.aio.http(answer))
+        return _served(answer)
 
     return make_target
+
+
+def _served(answer: Handler) -> Handler:
+    """A target of functions-framework, where that serves it.
+
+    For every other server, importing it would make a cold start a quarter longer.
+    """
+    if "functions_framework" not in sys.modules:
+        return answer
+    import functions_framework.aio
+
+    return cast(Handler, functions_framework.aio.http(answer))
 
 
 def argument(request: Request) -> str:
