@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from .database import Pool
+from .lookout import Lookout
 from .outcomes import store_only_portable_json
 from .settings import Settings
 
@@ -35,6 +36,7 @@ class Executor:
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)
+        self._lookout = Lookout(settings, self.pool.engine)
         self._dbos = DBOS(config=_config(settings, self.pool))
 
     def launch(self) -> None:
@@ -46,12 +48,15 @@ class Executor:
         def guarded(queue_name: str) -> list[str | None]:
             self.polls[queue_name] += 1
             self.polled_at[queue_name] = time.monotonic()
-            return dequeue_scopes(queue_name) if self.takes else []
+            full = self.takes and self._lookout.wait(queue_name)
+            return dequeue_scopes(queue_name) if full and self.takes else []
 
         system_database.dequeue_scopes = guarded  # type: ignore[method-assign]
+        self._lookout.start()
 
     def turn(self) -> None:
-        """Have the event loop count a turn, as soon as it gets to it."""
+        """Have all queues looked at, and the event loop count a turn as soon as it gets to it."""
+        self._lookout.wake()
         if loop := self._dbos._background_event_loop.target_loop():
             loop.call_soon_threadsafe(self._count_turn)
 
@@ -70,6 +75,7 @@ class Executor:
     def close(self, queues: Iterable[str], *, seconds: float) -> None:
         """Take nothing new from now on, and wait some seconds for claims under way to begin."""
         self.closed = True
+        self._lookout.close()
         before = {queue: self.polls[queue] for queue in queues}
         end = time.monotonic() + seconds
         while time.monotonic() < end and any(self.polls[q] == n for q, n in before.items()):

@@ -65,12 +65,13 @@ class Orphans:
 
     def _put_back_orphans(self, connection: Connection, claims: Iterable[Claim]) -> None:
         running = self._executor.running()
-        self._executor.turn()
         self._suspects = {
             claim: self._suspects.get(claim) or self._sighting(claim)
             for claim in claims
             if claim.workflow_id not in running
         }
+        if self._suspects:
+            self._executor.turn()
         orphans = [claim for claim, first in self._suspects.items() if self._proven(claim, first)]
         if moved := self._release(
             connection, tables.PUT_BACK_ORPHANS, orphans, self._settings.max_takeovers

@@ -5,6 +5,7 @@ at the clock of one of the workers.
 """
 
 from psycopg.sql import SQL
+from sqlalchemy import text
 
 DEAD = """
 with executors as materialized (
@@ -230,6 +231,18 @@ where coalesce(application_name, %(application)s) = %(application)s
     )
 """
 """What this executor has, or would take from the queues, now or when it is begun again apart."""
+
+FULL = text("""
+    select queue
+    from unnest(cast(:queues as text[])) queue
+    where exists (
+        select from dbos.workflow_status
+        where queue_name = queue and status = 'ENQUEUED'
+            and coalesce(application_name, :application) = :application
+            and coalesce(application_version, :version) = :version
+    )
+""")
+"""Which of some queues have something that a worker of this version may take."""
 
 DEPTHS = """
 select queue_name, count(*), (

@@ -133,11 +133,12 @@ with new as (
 )
 insert into dbos.workflow_input (workflow_uuid, inputs)
 select workflow_uuid, %(inputs)s from new
+returning workflow_uuid
 """
 
 
-def enqueue(database: str, count: int, name: str = "greeting") -> None:
-    """Enqueue many workflows without arguments at once."""
+def enqueue(database: str, count: int, name: str = "greeting") -> list[str]:
+    """Enqueue many workflows without arguments at once; returns their ids."""
     parameters = {
         "name": name,
         "queue": queues.TASKS.name,
@@ -146,7 +147,7 @@ def enqueue(database: str, count: int, name: str = "greeting") -> None:
         "inputs": '{"positionalArgs":[],"namedArgs":{}}',
     }
     with psycopg.connect(database) as connection:
-        connection.execute(INSERT, parameters)
+        return [id for (id,) in connection.execute(INSERT, parameters)]
 
 
 def unfinished(database: str) -> int:

@@ -1,0 +1,114 @@
+"""What a worker asks of Postgres: little while there is nothing to do, and never too late."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from local_dev.bench.processes import wait_until
+from local_dev.bench.proxy import Proxy
+from local_dev.bench.stage import enqueue
+from tests.rows import update
+from worker import database as worker_database
+from worker import lookout
+from worker.database import Pool
+from worker.lookout import Lookout
+from worker.settings import Settings
+
+
+@pytest.fixture
+def proxy(database: str) -> Iterator[Proxy]:
+    """A wire that can be measured and cut."""
+    with Proxy(database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def pool(proxy: Proxy) -> Iterator[Pool]:
+    """A worker's pool with one connection at the other end of the wire."""
+    pool = Pool(proxy.url, "test", size=1)
+    use(pool)
+    yield pool
+    pool.engine.dispose()
+
+
+@pytest.fixture
+def watched(pool: Pool, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
+    """A lookout that nobody waits long for."""
+    monkeypatch.setattr(lookout, "PATIENCE", 1.0)
+    environ = {"DBOS_SYSTEM_DATABASE_URL": proxy.url, "POLLING_INTERVAL": "0.02"}
+    watched = Lookout(Settings.from_env(environ), pool.engine)
+    watched.start()
+    yield watched
+    watched.close()
+
+
+def use(pool: Pool) -> None:
+    """Use a connection for one statement."""
+    with pool.engine.connect() as connection:
+        connection.execute(text("select 1"))
+
+
+def test_a_queue_is_full_when_there_is_something_to_take(watched: Lookout, database: str) -> None:
+    """Only that queue."""
+    enqueue(database, 1)
+
+    assert watched.wait("task_queue")
+    assert not watched.wait("order_queue")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"status": "PENDING"},
+        {"status": "DELAYED"},
+        {"application_version": "another"},
+        {"application_name": "another"},
+        {"queue_name": "another"},
+    ],
+)
+def test_what_this_worker_may_not_take_does_not_count(
+    watched: Lookout, database: str, columns: dict[str, str]
+) -> None:
+    """Another one will."""
+    update(database, enqueue(database, 1)[0], **columns)
+
+    assert not watched.wait("task_queue")
+
+
+def test_whoever_waits_is_told_at_once_when_the_worker_stops(watched: Lookout) -> None:
+    """And does not wait again."""
+    watched.close()
+
+    assert watched.wait("task_queue")
+
+
+def test_without_postgres_nobody_waits(watched: Lookout, proxy: Proxy) -> None:
+    """DBOS has to notice it, too."""
+    with proxy.refusing():
+        wait_until(lambda: watched.wait("task_queue"))
+
+
+def test_a_connection_in_use_is_not_looked_at(pool: Pool, proxy: Proxy) -> None:
+    """BEGIN, the statement, ROLLBACK."""
+    before = proxy.round_trips
+
+    use(pool)
+
+    assert proxy.round_trips - before == 3
+
+
+@pytest.mark.parametrize("rested", [True, False], ids=["after a rest", "after a cut"])
+def test_a_connection_that_has_died_is_replaced(
+    pool: Pool, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, rested: bool
+) -> None:
+    """Nobody gets an error for it."""
+    if rested:
+        monkeypatch.setattr(worker_database, "RESTED", 0.0)
+        proxy.cut()
+    else:
+        pool.cut()
+
+    use(pool)
+
+    assert proxy.connections == 2
