@@ -19,7 +19,7 @@ T = TypeVar("T")
 LONGEST = 30.0
 """Seconds that anybody may wait."""
 
-TICK = 0.05
+TICK = 0.02
 """Seconds between two moments at which somebody's look may be due."""
 
 SLOWEST = 0.5
