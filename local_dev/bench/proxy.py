@@ -1,5 +1,9 @@
-"""A TCP proxy in front of PostgreSQL: counts what crosses the wire, and breaks it."""
+"""A TCP proxy in front of PostgreSQL: counts what crosses the wire, delays it, and breaks it.
 
+`python -m local_dev.bench.proxy URL --port N` is one in a process of its own.
+"""
+
+import argparse
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,20 +11,25 @@ from contextlib import contextmanager, suppress
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from .link import Link
+
 
 class Proxy:
-    """Forwards to the server of `url`; `url` is the same database through the proxy."""
+    """Forwards to the server of `url`; `url` is the same database through the proxy.
 
-    def __init__(self, url: str) -> None:
-        split = urlsplit(url)
-        self._target = f"{parse_qs(split.query)['host'][0]}/.s.PGSQL.5432"
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    Whatever crosses it does so `delay` seconds later, in each direction.
+    """
+
+    def __init__(self, url: str, port: int = 0, delay: float = 0.0) -> None:
+        self._target = f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.5432"
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._delay = delay
         self._sockets: list[socket.socket] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._flowing = threading.Event()
         self._flowing.set()
         self._refusing = False
-        self.url = f"postgresql://postgres@127.0.0.1:{self._listener.getsockname()[1]}{split.path}"
+        self.url = behind(self._listener.getsockname()[1], url)
         self.connections = 0
         self.round_trips = 0
 
@@ -84,21 +93,27 @@ class Proxy:
             client.close()
             server.close()
             return
-        for source, destination, asks in ((client, server, True), (server, client, False)):
-            arguments = (source, destination, asks, self._flowing)
-            threading.Thread(target=self._forward, args=arguments, daemon=True).start()
+        Link(client, server, self._delay, self._flowing, self._count)
 
-    def _forward(
-        self,
-        source: socket.socket,
-        destination: socket.socket,
-        asks: bool,
-        flowing: threading.Event,
-    ) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                # psycopg waits for the answer to whatever it has sent.
-                self.round_trips += asks
-                flowing.wait()
-                destination.sendall(data)
-            destination.shutdown(socket.SHUT_WR)
+    def _count(self) -> None:
+        self.round_trips += 1
+
+
+def behind(port: int, url: str) -> str:
+    """The URL of the same database for those who reach it at a port of 127.0.0.1."""
+    return f"postgresql://postgres@127.0.0.1:{port}{urlsplit(url).path}"
+
+
+def main() -> None:
+    """Forward until it is killed."""
+    parser = argparse.ArgumentParser(prog="python -m local_dev.bench.proxy", description=__doc__)
+    parser.add_argument("url", help="of the database")
+    parser.add_argument("--port", type=int, required=True, help="of 127.0.0.1 to listen on")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds in each direction")
+    options = parser.parse_args()
+    with Proxy(options.url, options.port, options.delay):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
