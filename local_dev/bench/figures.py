@@ -38,8 +38,8 @@ class Figure:
 
     @property
     def ratios(self) -> list[float]:
-        """The project's value by the reference's, of each round."""
-        if not self.reference:
+        """The project's value by the reference's, of each round; empty where that may be 0."""
+        if not self.reference or 0 in self.reference:
             return []
         return [ours / theirs for ours, theirs in zip(self.project, self.reference, strict=True)]
 
@@ -66,7 +66,7 @@ class Figure:
             "project": list(self.project),
             "reference": list(self.reference),
             "against": self.against,
-            "ratio": statistics.median(self.ratios) if self.reference else None,
+            "ratio": statistics.median(self.ratios) if self.ratios else None,
             "goal": str(self.goal) if self.goal else None,
             "met": self.met,
         }
@@ -128,5 +128,7 @@ def spread(values: Sequence[float]) -> str:
 
 def number(value: float) -> str:
     """With as many digits as say something."""
+    if float(value).is_integer():
+        return f"{value:,.0f}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
     return f"{value:,.{digits}f}"

@@ -17,7 +17,7 @@ from worker import catalog, queues
 from worker.declarations import find_workflows
 from worker.migrate import migrate
 
-from .processes import Process, free_port, listens, python, run
+from .processes import Process, free_port, listens, python, run, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ APPLICATION = "dbos-functions"
 class Stage:
     """Everything that a group needs; what it starts ends with its block."""
 
-    server: str
+    postgres: str
     """The URL of the PostgreSQL."""
     data: Path
     """A directory for whatever a group has to write."""
@@ -52,18 +52,35 @@ class Stage:
             catalog.publish(connection, entries, application=APPLICATION, version="1")
         return url
 
+    def finished(self, database: str) -> str:
+        """The id of a greeting that a worker has executed in a database, alone."""
+        with self.worker(database):
+            enqueue(database, 1)
+            wait_until(lambda: not unfinished(database))
+        with psycopg.connect(database) as connection:
+            row = connection.execute("select workflow_uuid from dbos.workflow_status").fetchone()
+        assert row
+        return str(row[0])
+
     def empty_database(self) -> str:
         """The URL of a new database in which there is nothing."""
         name = f"bench_{next(self._numbers)}"
-        with psycopg.connect(self.server, autocommit=True) as connection:
+        with psycopg.connect(self.postgres, autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        return self.server.replace("/postgres?", f"/{name}?")
+        return self.postgres.replace("/postgres?", f"/{name}?")
 
     @contextmanager
     def function(self, target: str, database: str, **environ: str) -> Iterator[str]:
         """A function of the project alone, under functions-framework; yields its URL."""
         settings = {"DBOS_SYSTEM_DATABASE_URL": database, "AUTH": "none", **environ}
         with framework(ROOT / "functions" / "main.py", target, settings) as (url, _):
+            yield url
+
+    @contextmanager
+    def server(self, database: str, **environ: str) -> Iterator[str]:
+        """All functions of the project under uvicorn; yields their URL."""
+        settings = {"DBOS_SYSTEM_DATABASE_URL": database, "AUTH": "none", **environ}
+        with uvicorn(settings) as (url, _):
             yield url
 
     @contextmanager
@@ -95,6 +112,16 @@ class Stage:
         with run(*command, cwd=ROOT, environ=settings) as process:
             process.wait_until(lambda: process.said("ready"))
             yield process
+
+
+@contextmanager
+def uvicorn(environ: Mapping[str, str]) -> Iterator[tuple[str, Process]]:
+    """All functions under uvicorn; yields their URL and their process."""
+    port = free_port()
+    command = python("-m", "uvicorn", "functions.asgi:app", "--no-access-log")
+    with run(*command, "--port", str(port), cwd=ROOT, environ=environ) as process:
+        process.wait_until(lambda: listens(port))
+        yield f"http://127.0.0.1:{port}", process
 
 
 @contextmanager

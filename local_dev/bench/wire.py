@@ -1,0 +1,83 @@
+"""What a warm launch and a warm status ask of the database, counted on the wire."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import NamedTuple
+
+from .figures import Figure, Goal, in_turns
+from .launching import LAUNCH
+from .load import Client, Request
+from .proxy import Proxy
+from .stage import Stage
+
+WARM = 3
+"""Requests before those that are counted."""
+
+COUNTED = 20
+
+ROUND_TRIPS = {"launch": 4, "status": 2}
+"""At most so many are the goal."""
+
+
+class Crossing(NamedTuple):
+    """What one request has caused."""
+
+    round_trips: int
+    connections: int
+
+
+def measure(stage: Stage) -> Iterator[Figure]:
+    """Round trips and new connections, against the literal port."""
+    database = stage.database()
+    requests = {"launch": LAUNCH, "status": Request("GET", f"/{stage.finished(database)}")}
+    for target, request in requests.items():
+        ours, theirs = _crossings(stage, database, target, request)
+        yield Figure(
+            "on the wire",
+            f"{target}, round trips",
+            "",
+            [each.round_trips for each in ours],
+            [each.round_trips for each in theirs],
+            "literal port",
+            Goal("median", "at most", ROUND_TRIPS[target]),
+        )
+        yield Figure(
+            "on the wire",
+            f"{target}, new connections",
+            "",
+            [each.connections for each in ours],
+            [each.connections for each in theirs],
+            "literal port",
+            Goal("maximum", "at most", 0),
+        )
+
+
+def _crossings(
+    stage: Stage, database: str, target: str, request: Request
+) -> tuple[list[Crossing], list[Crossing]]:
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Proxy(database)) for _ in range(2)]
+        ours = stack.enter_context(stage.function(target, wires[0].url))
+        theirs = stack.enter_context(stage.literal(target, wires[1].url))
+        measures = [
+            partial(_crossing, wire, url, request)
+            for wire, url in zip(wires, (ours, theirs), strict=True)
+        ]
+        in_turns(WARM, *measures)
+        first, second = in_turns(COUNTED, *measures)
+        return first, second
+
+
+def _crossing(wire: Proxy, url: str, request: Request) -> Crossing:
+    before = (wire.round_trips, wire.connections)
+    asyncio.run(_ask(url, request))
+    return Crossing(wire.round_trips - before[0], wire.connections - before[1])
+
+
+async def _ask(url: str, request: Request) -> None:
+    client = Client(url)
+    answer = await client.ask(request)
+    client.close()
+    assert answer.status in (200, 202), answer
