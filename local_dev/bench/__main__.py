@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import launching, wire
+from . import distance, launching, wire
 from .figures import Figure, Table
 from .stage import Stage, stage
 
@@ -16,6 +16,7 @@ Group = Callable[[Stage], Iterator[Figure]]
 GROUPS: dict[str, Group] = {
     "launching": launching.measure,
     "wire": wire.measure,
+    "distance": distance.measure,
 }
 
 
