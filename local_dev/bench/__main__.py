@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import distance, launching, wire
+from . import distance, launching, starting, wire
 from .figures import Figure, Table
 from .stage import Stage, stage
 
@@ -17,6 +17,7 @@ GROUPS: dict[str, Group] = {
     "launching": launching.measure,
     "wire": wire.measure,
     "distance": distance.measure,
+    "starting": starting.measure,
 }
 
 

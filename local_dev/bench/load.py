@@ -99,6 +99,20 @@ async def _read(reader: asyncio.StreamReader) -> Answer:
     return Answer(int(head[0].split(" ", 2)[1]), headers, body)
 
 
+def ask(url: str, request: Request) -> Answer:
+    """What one request is answered, on a connection of its own; it has to be a success."""
+
+    async def asked() -> Answer:
+        client = Client(url)
+        answer = await client.ask(request)
+        client.close()
+        return answer
+
+    answer = asyncio.run(asked())
+    assert answer.status in (200, 202), answer
+    return answer
+
+
 async def load(url: str, request: Callable[[], Request], clients: int, seconds: float) -> Load:
     """Have some clients send requests for some seconds."""
     latencies: list[float] = []

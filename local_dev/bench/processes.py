@@ -43,9 +43,9 @@ class Process:
         output = self._log.read()
         return output if text in output else ""
 
-    def wait_until(self, condition: Callable[[], object]) -> None:
+    def wait_until(self, condition: Callable[[], object], pause: float = 0.05) -> None:
         """Wait for a condition, or fail with what the process has said when it ends first."""
-        wait_until(lambda: self.popen.poll() is not None or condition())
+        wait_until(lambda: self.popen.poll() is not None or condition(), pause=pause)
         assert self.popen.poll() is None, self.said()
 
     def stop(self, number: int) -> int:

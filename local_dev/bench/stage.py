@@ -120,7 +120,7 @@ def uvicorn(environ: Mapping[str, str]) -> Iterator[tuple[str, Process]]:
     port = free_port()
     command = python("-m", "uvicorn", "functions.asgi:app", "--no-access-log")
     with run(*command, "--port", str(port), cwd=ROOT, environ=environ) as process:
-        process.wait_until(lambda: listens(port))
+        process.wait_until(lambda: listens(port), pause=0.003)
         yield f"http://127.0.0.1:{port}", process
 
 
@@ -133,7 +133,7 @@ def framework(
     command = str(Path(sys.executable).with_name("functions-framework"))
     options = ("--source", str(source), "--target", target, "--host", "127.0.0.1")
     with run(command, *options, "--port", str(port), cwd=ROOT, environ=environ) as process:
-        process.wait_until(lambda: listens(port))
+        process.wait_until(lambda: listens(port), pause=0.003)
         yield f"http://127.0.0.1:{port}", process
 
 
