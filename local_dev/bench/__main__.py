@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import distance, launching, starting, wire
+from . import distance, growth, launching, starting, wire
 from .figures import Figure, Table
 from .stage import Stage, stage
 
@@ -18,6 +18,7 @@ GROUPS: dict[str, Group] = {
     "wire": wire.measure,
     "distance": distance.measure,
     "starting": starting.measure,
+    "growth": growth.measure,
 }
 
 
