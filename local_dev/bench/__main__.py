@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import distance, growth, launching, starting, wire
+from . import crowd, distance, growth, launching, starting, wire
 from .figures import Figure, Table
 from .stage import Stage, stage
 
@@ -19,6 +19,7 @@ GROUPS: dict[str, Group] = {
     "distance": distance.measure,
     "starting": starting.measure,
     "growth": growth.measure,
+    "crowd": crowd.measure,
 }
 
 

@@ -1,61 +1,27 @@
 """The functions behind PgBouncer in transaction mode, as serverless platforms need it."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-import psycopg
 import pytest
 
-from local_dev.bench.processes import run
-from tests.processes import free_port
+from local_dev.bench.pgbouncer import installed
+from local_dev.bench.pgbouncer import pgbouncer as started
 from tests.rows import alive, begin, finish
 
 from .conftest import Serve
-
-CONFIGURATION = """
-[databases]
-* = host={host} user=postgres
-
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 2
-"""
 
 
 @pytest.fixture
 def pgbouncer(database: str) -> Iterator[str]:
     """The URL of `database` through a PgBouncer with two server connections."""
-    path = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if path is None:
+    program = installed()
+    if program is None:
         assert not os.environ.get("CI"), "pgbouncer is needed"
         pytest.skip("pgbouncer is not installed")
-    split, port = urlsplit(database), free_port()
-    data = Path(parse_qs(split.query)["host"][0])
-    file = data.parent / f"pgbouncer-{port}.ini"
-    file.write_text(CONFIGURATION.format(host=data, port=port))
-    # It refuses to run as root, and has to reach the server's socket.
-    user = ["-u", data.owner()] if os.geteuid() == 0 else []
-    url = f"postgresql://postgres@127.0.0.1:{port}{split.path}"
-    with run(path, *user, str(file), cwd=data.parent, environ={}) as process:
-        process.wait_until(lambda: connects(url))
+    with started(program, database, size=2) as url:
         yield url
-
-
-def connects(url: str) -> bool:
-    """Whether there is somebody to talk to."""
-    try:
-        psycopg.connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def test_launch_and_status_work_in_transaction_mode(serve: Serve, pgbouncer: str) -> None:
