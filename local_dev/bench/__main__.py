@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import crowd, distance, growth, launching, starting, wire
 from .figures import Figure, Table
+from .plots import plot
 from .stage import Stage, stage
 
 Group = Callable[[Stage], Iterator[Figure]]
@@ -29,12 +30,23 @@ def main() -> None:
     table = Table()
     with tempfile.TemporaryDirectory() as data, stage(Path(data), quick=options.quick) as on:
         for name in options.only or GROUPS:
-            for figure in GROUPS[name](on):
-                table.figures.append(figure)
-                sys.stderr.write(f"{figure.group}, {figure.name}: {figure.project}\n")
+            figures = measured(name, on)
+            table.figures += figures
+            if options.plots:
+                options.plots.mkdir(parents=True, exist_ok=True)
+                plot(figures, options.plots / f"{name}.png")
     sys.stdout.write(f"{table}\n")
     if options.json:
         options.json.write_text(json.dumps([each.as_json() for each in table.figures], indent=1))
+
+
+def measured(name: str, on: Stage) -> list[Figure]:
+    """The figures of a group, which are told as they come."""
+    figures = []
+    for figure in GROUPS[name](on):
+        figures.append(figure)
+        sys.stderr.write(f"{figure.group}, {figure.name}: {figure.project}\n")
+    return figures
 
 
 def parse_options() -> argparse.Namespace:
@@ -43,6 +55,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two minutes, rougher figures")
     parser.add_argument("--only", action="append", choices=GROUPS, help="only this group (repeat)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to FILE, too")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw each group in DIR, too")
     return parser.parse_args()
 
 

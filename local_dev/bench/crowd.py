@@ -31,8 +31,6 @@ INSTANCES = 4
 BOUNCED = 5
 """Connections of PgBouncer to the server."""
 
-GROUP = f"{CLIENTS} clients, {CONNECTIONS} connections"
-
 NONE = Goal("maximum", "at most", 0)
 
 EXECUTED = """
@@ -70,17 +68,17 @@ def measure(stage: Stage) -> Iterator[Figure]:
             for way in _ways().values()
         ]
         for name, outcomes in zip(_ways(), in_turns(rounds, *measures), strict=True):
-            yield from _figures(f"{launches} launches {name}", outcomes)
+            group = f"{launches} launches by {CLIENTS} clients, {CONNECTIONS} connections, {name}"
+            yield from _figures(group, outcomes)
 
 
-def _figures(name: str, outcomes: Sequence[Outcome]) -> Iterator[Figure]:
-    """The figures of one way to the database."""
+def _figures(group: str, outcomes: Sequence[Outcome]) -> Iterator[Figure]:
     failed = [each.failed for each in outcomes]
-    yield Figure(GROUP, f"{name}: 5xx without Retry-After", "", failed, goal=NONE)
-    yield Figure(GROUP, f"{name}: lost", "", [each.lost for each in outcomes], goal=NONE)
-    yield Figure(GROUP, f"{name}: executed twice", "", [each.twice for each in outcomes], goal=NONE)
-    yield Figure(GROUP, f"{name}: 503 with Retry-After", "", [each.put_off for each in outcomes])
-    yield Figure(GROUP, f"{name}: all executed", "s", [each.seconds for each in outcomes])
+    yield Figure(group, "5xx without Retry-After", "", failed, goal=NONE)
+    yield Figure(group, "lost", "", [each.lost for each in outcomes], goal=NONE)
+    yield Figure(group, "executed twice", "", [each.twice for each in outcomes], goal=NONE)
+    yield Figure(group, "503 with Retry-After", "", [each.put_off for each in outcomes])
+    yield Figure(group, "all executed", "s", [each.seconds for each in outcomes])
 
 
 def _ways() -> dict[str, Way]:
