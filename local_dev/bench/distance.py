@@ -25,8 +25,8 @@ GROUP = "database 2 ms away"
 
 def measure(stage: Stage) -> Iterator[Figure]:
     """Rates and latencies against the literal port; first the distance itself."""
-    database = stage.database()
-    requests = {"launch": TOMORROW, "status": Request("GET", f"/{stage.finished(database)}")}
+    database, executed = stage.executed()
+    requests = {"launch": TOMORROW, "status": Request("GET", f"/{executed}")}
     with _distant(database) as url:
         (trips,) = in_turns(stage.rounds, partial(_round_trip, url))
         yield Figure(GROUP, "one round trip", "ms", trips)
@@ -36,7 +36,7 @@ def measure(stage: Stage) -> Iterator[Figure]:
                 theirs = stack.enter_context(stage.literal(target, url))
                 for clients in CLIENTS:
                     loads = in_turns(
-                        stage.rounds,
+                        3 if stage.quick else stage.rounds,
                         partial(_load, stage, database, ours, request, clients),
                         partial(_load, stage, database, theirs, request, clients),
                     )

@@ -74,14 +74,14 @@ def _figure(
 
 
 def _database(stage: Stage, count: int) -> str:
-    database = stage.database()
-    fill(database, stage.finished(database), count)
+    database, executed = stage.executed()
+    fill(database, executed, count)
     return database
 
 
 def _milliseconds(stage: Stage, url: str, database: str, prepare: Prepare) -> float:
     requests = prepare(database)
-    done = asyncio.run(load(url, lambda: next(requests), 1, stage.seconds))
+    done = asyncio.run(load(url, lambda: next(requests), 1, stage.seconds / 2))
     assert set(done.statuses) <= {200, 202}, done.statuses
     return done.percentile(50) * 1000
 

@@ -106,7 +106,7 @@ def _scale(axes: "Axes", values: Sequence[float]) -> None:
     least, most = min(values), max(values) or 1
     if least > 0 and most > ORDERS * least:
         axes.set_xscale("log")
-        axes.set_xlim(least / 3, most * (3 * most / least) ** 0.7)
+        axes.set_xlim(least / 3, most * (3 * most / least) ** 0.55)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     else:
         axes.set_xlim(0, most * 1.6)

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -52,21 +54,34 @@ class Stage:
             catalog.publish(connection, entries, application=APPLICATION, version="1")
         return url
 
-    def finished(self, database: str) -> str:
-        """The id of a greeting that a worker has executed in a database, alone."""
+    def executed(self) -> tuple[str, str]:
+        """The URL of a new database in which a worker has executed a greeting, and its id."""
+        template, workflow_id = self._executed
+        return self._copy(template), workflow_id
+
+    @cached_property
+    def _executed(self) -> tuple[str, str]:
+        """The name of the database that is copied, and the id."""
+        database = self.database()
         with self.worker(database):
             enqueue(database, 1)
             wait_until(lambda: not unfinished(database))
         with psycopg.connect(database) as connection:
             row = connection.execute("select workflow_uuid from dbos.workflow_status").fetchone()
         assert row
-        return str(row[0])
+        return urlsplit(database).path.removeprefix("/"), str(row[0])
 
     def empty_database(self) -> str:
         """The URL of a new database in which there is nothing."""
+        return self._copy("template1")
+
+    def _copy(self, template: str) -> str:
         name = f"bench_{next(self._numbers)}"
+        statement = sql.SQL("create database {} template {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
         with psycopg.connect(self.postgres, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            connection.execute(statement)
         return self.postgres.replace("/postgres?", f"/{name}?")
 
     @contextmanager

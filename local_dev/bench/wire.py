@@ -29,8 +29,8 @@ class Crossing(NamedTuple):
 
 def measure(stage: Stage) -> Iterator[Figure]:
     """Round trips and new connections, against the literal port."""
-    database = stage.database()
-    requests = {"launch": LAUNCH, "status": Request("GET", f"/{stage.finished(database)}")}
+    database, executed = stage.executed()
+    requests = {"launch": LAUNCH, "status": Request("GET", f"/{executed}")}
     for target, request in requests.items():
         ours, theirs = _crossings(stage, database, target, request)
         yield Figure(
