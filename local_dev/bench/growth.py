@@ -95,7 +95,8 @@ def _statuses(database: str) -> Iterator[Request]:
     return itertools.cycle(Request("GET", f"/status/{id}") for id in _sample(database, "SUCCESS"))
 
 
-def _pages(query: str, _: str) -> Iterator[Request]:
+def _pages(query: str, database: str) -> Iterator[Request]:
+    clear(database)
     return itertools.repeat(Request("GET", f"/list{query}"))
 
 
