@@ -56,6 +56,7 @@ def plot(figures: Sequence[Figure], file: Path) -> None:
             part.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
         ):
             _draw(axes, panel)
+            axes.set_ylim(max(map(len, panels)) - 0.45, -0.55)
     if any(each.reference for each in figures):
         _explain(parts[0])
     canvas.savefig(file, facecolor="white")
@@ -91,7 +92,6 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         if figure.reference:
             _bar(axes, at + 0.2, figure.reference, REFERENCE, figure.against)
     axes.set_yticks(range(len(panel)), [each.name for each in panel], fontsize=9, color=INK)
-    axes.set_ylim(len(panel) - 0.45, -0.55)
     axes.set_xlabel(panel[0].unit or "number", color=INK, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", left=False)
