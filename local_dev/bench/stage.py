@@ -120,12 +120,18 @@ class Stage:
             yield process
 
     @contextmanager
-    def plain_worker(self, database: str) -> Iterator[Process]:
-        """A DBOS worker without the project's additions, ready to execute."""
-        settings = {"DBOS_SYSTEM_DATABASE_URL": database}
+    def plain_worker(self, database: str, polling_interval: float = 0.1) -> Iterator[Process]:
+        """A DBOS worker without the project's additions, ready to execute.
+
+        It looks at each queue every `polling_interval` seconds.
+        """
+        settings = {
+            "DBOS_SYSTEM_DATABASE_URL": database,
+            "POLLING_INTERVAL": str(polling_interval),
+        }
         command = python("-m", "local_dev.bench.references.plain")
         with run(*command, cwd=ROOT, environ=settings) as process:
-            process.wait_until(lambda: process.said("ready"))
+            process.wait_until(lambda: process.said("ready to execute"))
             yield process
 
 
@@ -179,11 +185,13 @@ returning workflow_uuid
 """
 
 
-def enqueue(database: str, count: int, name: str = "greeting") -> list[str]:
+def enqueue(
+    database: str, count: int, name: str = "greeting", queue: str = queues.TASKS.name
+) -> list[str]:
     """Enqueue many workflows without arguments at once; returns their ids."""
     parameters = {
         "name": name,
-        "queue": queues.TASKS.name,
+        "queue": queue,
         "application": APPLICATION,
         "count": count,
         "inputs": '{"positionalArgs":[],"namedArgs":{}}',
@@ -192,13 +200,20 @@ def enqueue(database: str, count: int, name: str = "greeting") -> list[str]:
         return [id for (id,) in connection.execute(INSERT, parameters)]
 
 
+UNFINISHED = """
+select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING', 'DELAYED')
+"""
+
+
 def unfinished(database: str) -> int:
     """How many workflows have not ended."""
-    statement = """
-        select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'PENDING', 'DELAYED')
-    """
     with psycopg.connect(database) as connection:
-        row = connection.execute(statement).fetchone()
+        return count_unfinished(connection)
+
+
+def count_unfinished(connection: psycopg.Connection) -> int:
+    """The same on a connection that is kept open, for who looks often."""
+    row = connection.execute(UNFINISHED).fetchone()
     assert row
     return int(row[0])
 

@@ -22,7 +22,7 @@ def greeting(name: str = "World") -> str:
 
 
 def main() -> None:
-    """Execute until it is killed; the queue has the same limits as the project's."""
+    """Execute until it is killed; the queues have the same limits as the project's."""
     DBOS(
         config={
             "name": "dbos-functions",
@@ -31,12 +31,8 @@ def main() -> None:
         }
     )
     DBOS.launch()
-    DBOS.register_queue(
-        queues.TASKS.name,
-        worker_concurrency=queues.TASKS.worker_concurrency,
-        polling_interval_sec=0.1,
-    )
-    sys.stdout.write("ready\n")
+    queues.register(float(os.environ["POLLING_INTERVAL"]))
+    sys.stdout.write("ready to execute\n")
     sys.stdout.flush()
     threading.Event().wait()
 
