@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import crowd, distance, growth, launching, starting, wire
+from . import launching, results
 from .figures import Figure, Table
 from .plots import plot
 from .stage import Stage, stage
@@ -21,6 +22,7 @@ GROUPS: dict[str, Group] = {
     "starting": starting.measure,
     "growth": growth.measure,
     "crowd": crowd.measure,
+    "results": results.measure,
 }
 
 
