@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import crowd, distance, growth, launching, starting, wire
 from . import launching, results
+from . import launching, results, working
 from .figures import Figure, Table
 from .plots import plot
 from .stage import Stage, stage
@@ -23,6 +24,7 @@ GROUPS: dict[str, Group] = {
     "growth": growth.measure,
     "crowd": crowd.measure,
     "results": results.measure,
+    "working": working.measure,
 }
 
 
