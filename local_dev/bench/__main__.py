@@ -10,6 +10,7 @@ from pathlib import Path
 from . import crowd, distance, growth, launching, starting, wire
 from . import launching, results
 from . import launching, results, working
+from . import launching, results, takeover, working
 from .figures import Figure, Table
 from .plots import plot
 from .stage import Stage, stage
@@ -25,6 +26,7 @@ GROUPS: dict[str, Group] = {
     "crowd": crowd.measure,
     "results": results.measure,
     "working": working.measure,
+    "takeover": takeover.measure,
 }
 
 
