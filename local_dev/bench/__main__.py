@@ -11,6 +11,7 @@ from . import crowd, distance, growth, launching, starting, wire
 from . import launching, results
 from . import launching, results, working
 from . import launching, results, takeover, working
+from . import launching, memory, results, takeover, working
 from .figures import Figure, Table
 from .plots import plot
 from .stage import Stage, stage
@@ -27,6 +28,7 @@ GROUPS: dict[str, Group] = {
     "results": results.measure,
     "working": working.measure,
     "takeover": takeover.measure,
+    "memory": memory.measure,
 }
 
 
