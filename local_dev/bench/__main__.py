@@ -7,11 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import crowd, distance, growth, launching, starting, wire
-from . import launching, results
-from . import launching, results, working
-from . import launching, results, takeover, working
-from . import launching, memory, results, takeover, working
+from . import (
+    crowd,
+    distance,
+    growth,
+    launching,
+    memory,
+    results,
+    starting,
+    takeover,
+    wire,
+    working,
+)
 from .figures import Figure, Table
 from .plots import plot
 from .stage import Stage, stage
@@ -22,13 +29,13 @@ GROUPS: dict[str, Group] = {
     "launching": launching.measure,
     "wire": wire.measure,
     "distance": distance.measure,
-    "starting": starting.measure,
-    "growth": growth.measure,
-    "crowd": crowd.measure,
     "results": results.measure,
+    "starting": starting.measure,
     "working": working.measure,
     "takeover": takeover.measure,
+    "growth": growth.measure,
     "memory": memory.measure,
+    "crowd": crowd.measure,
 }
 
 

@@ -60,7 +60,7 @@ def _latencies(stage: Stage) -> Iterator[Figure]:
         together(stack, stage.worker(ours), stage.plain_worker(theirs, STOCK))
         server, launch, status = together(
             stack,
-            stage.functions(ours),
+            stage.server(ours),
             stage.literal("launch", theirs),
             stage.literal("status", theirs),
         )
@@ -163,7 +163,7 @@ class _Resting:
 
     def _transactions(self) -> list[int]:
         """How many there have been in each database, as far as Postgres has heard."""
-        with psycopg.connect(self._stage.server) as connection:
+        with psycopg.connect(self._stage.postgres) as connection:
             names = [urlsplit(database).path.removeprefix("/") for database in self._databases]
             rows = [connection.execute(TRANSACTIONS, (name,)).fetchone() for name in names]
         return [int(row[0]) for row in rows if row]
