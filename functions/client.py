@@ -4,17 +4,20 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
+import psycopg
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from psycopg.errors import InvalidSchemaName, ReadOnlySqlTransaction, UndefinedTable
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.util.queue import Empty
 
 from .errors import DatabaseUnavailable, NoWorkerYet
 from .settings import settings
@@ -25,6 +28,9 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 DEADLINE = 4.5
 """Seconds until a function answers 503 instead of waiting for the database any longer."""
+
+PAUSE = 0.05
+"""Seconds between two looks whether there are any connections to wait for."""
 
 PREPARED = "_prepared_statements"
 
@@ -42,11 +48,25 @@ CONNECT_ARGS = {
 }
 
 
+class PatientPool(QueuePool):
+    """Waits for one of its own connections when Postgres has no more to give."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        try:
+            return super()._do_get()
+        except psycopg.OperationalError:
+            while (self.checkedout() or self.checkedin()) and time.monotonic() < _deadline.get():
+                with suppress(Empty):
+                    return self._pool.get(True, PAUSE)
+            raise
+
+
 @cache
 def engine() -> Engine:
     """The pool of this instance, made on first use and never larger than POOL_SIZE."""
     made = create_engine(
         make_url(settings().database_url).set(drivername="postgresql+psycopg"),
+        poolclass=PatientPool,
         pool_size=settings().pool_size,
         max_overflow=0,
         pool_timeout=DEADLINE,

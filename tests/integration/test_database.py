@@ -12,6 +12,7 @@ from functions.client import dbos_client, engine, statements
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
 from tests.rows import finish
+from worker.migrate import migrate
 
 from .conftest import Serve
 
@@ -163,6 +164,21 @@ def test_many_at_once_share_the_pool(functions: TestClient, proxy: Proxy) -> Non
 
     assert {answer.status_code for answer in answers} == {202}
     assert proxy.connections <= 5
+
+
+def test_without_further_connections_those_there_are_suffice(serve: Serve, database: str) -> None:
+    """Where Postgres gives fewer than POOL_SIZE, nobody is sent away for it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("drop role if exists limited")
+        connection.execute("create role limited login connection limit 1")
+    migrate(database, functions_role="limited")
+    url = database.replace("postgres@", "limited@")
+
+    with serve(url) as functions, ThreadPoolExecutor(10) as callers:
+        functions.post("/launch/greeting")
+        answers = list(callers.map(lambda _: functions.post("/launch/greeting"), range(50)))
+
+    assert {answer.status_code for answer in answers} == {202}
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/launch/greeting"), ("GET", "/status/x")])
