@@ -168,7 +168,7 @@ class Lease:
 
     def _do(self, duty: Duty, connection: Connection) -> None:
         try:
-            with within(connection, DUTY), connection.transaction():
+            with within(connection, DUTY):
                 duty(connection)
         except psycopg.Error as error:
             if connection.closed:

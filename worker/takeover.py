@@ -34,15 +34,16 @@ class TakeOver:
         self._settings = settings
 
     def __call__(self, connection: Connection) -> None:
-        """Do it, in the transaction that `connection` is in, and that keeps the dead dead."""
+        """Do it, in a transaction that keeps the dead dead."""
         parameters = {
             "executor": self._settings.executor_id,
             "application": self._settings.app_name,
             "prefix": lease_name(self._settings.app_name, ""),
         }
-        dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
-        if dead:
-            self.workflows += self._of(connection, dead)
+        with connection.transaction():
+            dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
+            if dead:
+                self.workflows += self._of(connection, dead)
         self.looks += 1
 
     def own(self) -> None:

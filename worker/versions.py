@@ -43,13 +43,14 @@ class Leadership:
         }
 
     def __call__(self, connection: Connection) -> None:
-        """Take the lead, in the transaction that `connection` is in, if nobody newer lives; if
-        this version has it, see to it that all its workflows are published."""
+        """Take the lead if nobody newer lives; if this version has it, see to it that all its
+        workflows are published."""
         if self._leads(connection):
             self._complete(connection)
             self._register_queues()
         elif self._alone_for(connection) >= self._settings.lead_after:
-            self._take_the_lead(connection)
+            with connection.transaction():
+                self._take_the_lead(connection)
 
     def check(self) -> None:
         """Raise OtherApplication if the database belongs to one, before DBOS writes anything."""

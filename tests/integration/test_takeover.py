@@ -164,7 +164,7 @@ def test_an_executor_is_taken_over_by_one_at_a_time(
     insert("one")
     back = Lease(replace(settings, executor_id="dead"))
 
-    with psycopg.connect(settings.database_url) as first:
+    with psycopg.connect(settings.database_url) as first, first.transaction():
         taking = TakeOver(settings)
         taking(first)
         with psycopg.connect(settings.database_url) as second:
