@@ -60,14 +60,14 @@ def measured(name: str, on: Stage) -> list[Figure]:
     figures = []
     for figure in GROUPS[name](on):
         figures.append(figure)
-        sys.stderr.write(f"{figure.group}, {figure.name}: {figure.project}\n")
+        sys.stderr.write(f"{figure.group} {figure}\n")
     return figures
 
 
 def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m local_dev.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes, rougher figures")
+    parser.add_argument("--quick", action="store_true", help="rougher figures, in two minutes")
     parser.add_argument("--only", action="append", choices=GROUPS, help="only this group (repeat)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to FILE, too")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw each group in DIR, too")

@@ -36,7 +36,7 @@ def measure(stage: Stage) -> Iterator[Figure]:
                 theirs = stack.enter_context(stage.literal(target, url))
                 for clients in CLIENTS:
                     loads = in_turns(
-                        3 if stage.quick else stage.rounds,
+                        stage.rounds,
                         partial(_load, stage, database, ours, request, clients),
                         partial(_load, stage, database, theirs, request, clients),
                     )

@@ -57,6 +57,14 @@ class Figure:
             value >= self.goal.value if self.goal.bound == "at least" else value <= self.goal.value
         )
 
+    def __str__(self) -> str:
+        """The row in Markdown."""
+        goal = f"{self.goal}: {'met' if self.met else 'missed'}" if self.goal else ""
+        reference = f"{self.against}: {spread(self.reference)}" if self.reference else ""
+        ratio = spread(self.ratios) if self.ratios else ""
+        project = f"{spread(self.project)} {self.unit}".strip()
+        return _line([self.name, project, reference, ratio, goal])
+
     def as_json(self) -> dict[str, Any]:
         """Everything, every round included."""
         return {
@@ -86,15 +94,11 @@ def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
 
 @dataclass
 class Table:
-    """The rows so far, which are printed as they come."""
+    """All rows."""
 
     figures: list[Figure] = field(default_factory=list)
 
     HEADER = ("", "project", "reference", "ratio", "goal")
-
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """The cells of each row."""
-        return [_cells(figure) for figure in self.figures]
 
     def __str__(self) -> str:
         """A table in Markdown, the groups apart."""
@@ -104,19 +108,12 @@ class Table:
             if figure.group != group:
                 group = figure.group
                 lines.append(_line([f"**{group}**", "", "", "", ""]))
-            lines.append(_line(_cells(figure)))
+            lines.append(str(figure))
         return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _cells(figure: Figure) -> tuple[str, str, str, str, str]:
-    goal = f"{figure.goal}: {'met' if figure.met else 'missed'}" if figure.goal else ""
-    reference = f"{figure.against}: {spread(figure.reference)}" if figure.reference else ""
-    ratio = spread(figure.ratios) if figure.ratios else ""
-    return (figure.name, f"{spread(figure.project)} {figure.unit}".strip(), reference, ratio, goal)
 
 
 def spread(values: Sequence[float]) -> str:

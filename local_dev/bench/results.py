@@ -55,7 +55,7 @@ def measure(stage: Stage) -> Iterator[Figure]:
 
 def _latencies(stage: Stage) -> Iterator[Figure]:
     ours, theirs = stage.database(), stage.empty_database()
-    rounds, launches, guide_launches = (3, 3, 1) if stage.quick else (stage.rounds, 11, 5)
+    launches, guide_launches = (3, 1) if stage.quick else (11, 5)
     with ExitStack() as stack:
         together(stack, stage.worker(ours), stage.plain_worker(theirs, STOCK))
         server, launch, status = together(
@@ -67,7 +67,7 @@ def _latencies(stage: Stage) -> Iterator[Figure]:
         asyncio.run(_held(server, 1))
         asyncio.run(_asked(launch, status, 1))
         held, asked = in_turns(
-            rounds,
+            stage.rounds,
             lambda: asyncio.run(_held(server, launches)),
             lambda: asyncio.run(_asked(launch, status, guide_launches)),
         )
