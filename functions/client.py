@@ -72,6 +72,7 @@ def engine() -> Engine:
         pool_timeout=DEADLINE,
         pool_use_lifo=True,
         hide_parameters=True,
+        use_native_hstore=False,  # To look for it is three round trips of a cold start.
         connect_args=CONNECT_ARGS,
     )
     listen(made, "commit", _refuse_late_commit)

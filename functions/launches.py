@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbos import DBOSClient, EnqueueOptions, WorkflowHandle
 from dbos import error as dbos_error
@@ -83,8 +83,7 @@ class PartlyThere(Exception):
     """Of a batch with an Idempotency-Key not the first workflow is there, but others are."""
 
 
-@dataclass(frozen=True)
-class Launched:
+class Launched(NamedTuple):
     """What became of a launch: a new workflow, or the one that there is already."""
 
     workflow_id: str

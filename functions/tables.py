@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import Connection, Engine, Row, TextClause, text
 
@@ -304,8 +303,7 @@ class Sight(TypedDict):
     """Whose; None is everybody's."""
 
 
-@dataclass(frozen=True)
-class Workflow:
+class Workflow(NamedTuple):
     """One workflow; times are milliseconds of the epoch."""
 
     workflow_id: str
@@ -322,8 +320,7 @@ class Workflow:
     delayed_until: int | None
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a workflow has said of itself, and how many are before it in its queue, up to DEEP."""
 
     result: Any
@@ -332,16 +329,14 @@ class Outcome:
     ahead: int
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """Which state a workflow is in; another one has another `name`."""
 
     name: str
     finished: bool
 
 
-@dataclass(frozen=True)
-class StreamValue:
+class StreamValue(NamedTuple):
     """One value that a workflow has written with `DBOS.write_stream`."""
 
     key: str
@@ -349,8 +344,7 @@ class StreamValue:
     value: Any
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step that a workflow has recorded; times are milliseconds of the epoch."""
 
     name: str
@@ -472,7 +466,7 @@ def _rows(engine: Engine, statement: TextClause, **parameters: Any) -> Sequence[
 
 
 def _workflow(row: Row[Any]) -> Workflow:
-    return Workflow(*row[: len(fields(Workflow))])
+    return Workflow(*row[: len(Workflow._fields)])
 
 
 def _row(engine: Engine, statement: TextClause, *, workflow_id: str, **more: Any) -> Row[Any]:
