@@ -80,7 +80,7 @@ def _explain(part: "SubFigure") -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=PROJECT), Patch(color=REFERENCE)]
-    labels = ["measured, with its ratio", "compared with"]
+    labels = ["dbos-functions, with its ratio", "what it is compared with"]
     part.legend(handles, labels, loc="upper right", ncols=2, frameon=False, labelcolor=INK)
 
 
