@@ -1,13 +1,19 @@
 """What workers and functions need in the database, and what their roles may do with it."""
 
+from contextlib import suppress
+
 import psycopg
 from dbos import DBOS
+from psycopg.errors import DeadlockDetected, DuplicateTable, LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Identifier
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import catalog
 from .database import Connection, connected
 from .errors import DatabaseNotMigrated, RoleMayNot, UnknownRole, sentence
+
+BUSY = (LockNotAvailable, DeadlockDetected, DuplicateTable, UniqueViolation)
+"""What it is told who wants to create an index while somebody else migrates."""
 
 WORKER = SQL("""
     grant usage on schema catalog to {role};
@@ -32,6 +38,23 @@ FUNCTIONS = SQL("""
 """)
 """To launch, cancel, resume, signal and read: no DDL, no deleting, no arguments, no results of
 steps, and no changes but those that cancelling and resuming make."""
+
+INDEX = """
+do $$ begin
+    if to_regclass('dbos.workflow_status_callers') is null
+        and (select count(*) from (select from dbos.workflow_status limit 100001) s) <= 100000
+    then
+        set local lock_timeout = '1s';
+        create index workflow_status_callers
+            on dbos.workflow_status (authenticated_user, created_at)
+            where authenticated_user is not null;
+    end if;
+end $$
+"""
+"""For `list`: without it, whoever has few workflows waits until those of all others are read.
+
+To build it on a large table would keep workers and functions waiting; README says what to do then.
+"""
 
 NEEDED = """
 select has_table_privilege('dbos.workflow_status', 'update')
@@ -63,12 +86,15 @@ def _migrate(database_url: str, worker_role: str | None, functions_role: str | N
             for role in roles:
                 _check_role(connection, role)
     DBOS.migrate(database_url, application_role=worker_role)
-    with connected(database_url, "dbos-functions migrate") as connection, connection.transaction():
-        catalog.create(connection)
-        if worker_role:
-            connection.execute(WORKER.format(role=Identifier(worker_role)))
-        if functions_role:
-            connection.execute(FUNCTIONS.format(role=Identifier(functions_role)))
+    with connected(database_url, "dbos-functions migrate") as connection:
+        with connection.transaction():
+            catalog.create(connection)
+            if worker_role:
+                connection.execute(WORKER.format(role=Identifier(worker_role)))
+            if functions_role:
+                connection.execute(FUNCTIONS.format(role=Identifier(functions_role)))
+        with suppress(*BUSY):  # The next one that starts does it.
+            connection.execute(INDEX)
 
 
 def check_migrated(database_url: str) -> None:

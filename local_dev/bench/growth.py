@@ -2,18 +2,20 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 
 import psycopg
 
 from worker import queues
 
 from .figures import Figure, Goal, in_turns
-from .history import fill
+from .history import CALLER, fill
 from .launching import TOMORROW
 from .load import Request, load
 from .processes import wait_until
@@ -38,6 +40,14 @@ select exists (
 """
 
 
+KEYS = {"everybody": "one key", CALLER: "another key"}
+
+ACCESS = {
+    "AUTH": "api_key",
+    "API_KEYS": json.dumps({name: sha256(key.encode()).hexdigest() for name, key in KEYS.items()}),
+    "ADMINS": "everybody",
+}
+
 Prepare = Callable[[str], Iterator[Request]]
 """Makes the requests for a database."""
 
@@ -48,7 +58,7 @@ def measure(stage: Stage) -> Iterator[Figure]:
     databases = [_database(stage, count) for count in (long, SHORT)]
     figure = partial(_figure, f"{long:,} finished workflows")
     with ExitStack() as stack:
-        urls = [stack.enter_context(stage.server(database)) for database in databases]
+        urls = [stack.enter_context(stage.server(each, **ACCESS)) for each in databases]
         for name, prepare in REQUESTS.items():
             latencies = in_turns(
                 stage.rounds,
@@ -88,29 +98,40 @@ def _milliseconds(stage: Stage, url: str, database: str, prepare: Prepare) -> fl
 
 def _launches(database: str) -> Iterator[Request]:
     clear(database)
-    return itertools.repeat(replace(TOMORROW, path=f"/launch{TOMORROW.path}"))
+    return itertools.repeat(
+        replace(TOMORROW, path=f"/launch{TOMORROW.path}", headers=_key("everybody"))
+    )
 
 
 def _statuses(database: str) -> Iterator[Request]:
-    return itertools.cycle(Request("GET", f"/status/{id}") for id in _sample(database, "SUCCESS"))
+    return itertools.cycle(_get(f"/status/{id}") for id in _sample(database, "SUCCESS"))
 
 
-def _pages(query: str, database: str) -> Iterator[Request]:
+def _pages(query: str, caller: str, database: str) -> Iterator[Request]:
     clear(database)
-    return itertools.repeat(Request("GET", f"/list{query}"))
+    return itertools.repeat(_get(f"/list{query}", caller))
 
 
 def _explanations(database: str) -> Iterator[Request]:
     clear(database)
     enqueue(database, 1)
-    return itertools.cycle(Request("GET", f"/explain/{id}") for id in _sample(database, "ENQUEUED"))
+    return itertools.cycle(_get(f"/explain/{id}") for id in _sample(database, "ENQUEUED"))
+
+
+def _get(path: str, caller: str = "everybody") -> Request:
+    return Request("GET", path, headers=_key(caller))
+
+
+def _key(caller: str) -> tuple[tuple[str, str], ...]:
+    return (("X-API-Key", KEYS[caller]),)
 
 
 REQUESTS: dict[str, Prepare] = {
     "launch": _launches,
     "status": _statuses,
-    "list, first page": partial(_pages, ""),
-    "list, those that failed": partial(_pages, "?status=ERROR"),
+    "list, first page": partial(_pages, "", "everybody"),
+    "list, those that failed": partial(_pages, "?status=ERROR", "everybody"),
+    "list, for who has ten": partial(_pages, "", CALLER),
     "explain": _explanations,
 }
 

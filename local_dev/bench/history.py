@@ -8,6 +8,9 @@ from psycopg import sql
 FAILED = 10
 """Workflows of a history that have failed, however long it is."""
 
+CALLER = "a caller"
+"""Who has launched those that have failed; all others are of somebody else."""
+
 APART = 1000
 """Milliseconds from one workflow to the next."""
 
@@ -25,7 +28,8 @@ select copy.*
 from dbos.{table} original
 cross join generate_series(1, {count}) n
 cross join lateral jsonb_populate_record(original, jsonb_build_object(
-    'workflow_uuid', md5(original.workflow_uuid || n)::uuid, {times}
+    'workflow_uuid', md5(original.workflow_uuid || n)::uuid,
+    'authenticated_user', 'caller ' || n % 100, {times}
 )) copy
 where original.workflow_uuid = {workflow_id}
 """
@@ -34,7 +38,7 @@ SHIFTED = "{name}, original.{column} - n * {apart}"
 
 FAIL = """
 update dbos.workflow_status
-set status = 'ERROR'
+set status = 'ERROR', authenticated_user = {caller}
 where workflow_uuid in (
     select md5({workflow_id} || n)::uuid::text
     from generate_series({every}, {count}, {every}) n
@@ -45,14 +49,20 @@ where workflow_uuid in (
 def fill(database: str, workflow_id: str, count: int) -> None:
     """Add copies of a finished workflow to a database, each a second older than the one before.
 
-    Every column is that of the original, but for the id, the times, and the status of FAILED.
+    Every column is that of the original, but for the id and the times, who has launched it, and
+    the status of FAILED.
     """
     with psycopg.connect(database, autocommit=True) as connection:
         for table, columns in TABLES.items():
             connection.execute(_copy(table, columns, workflow_id, count))
         every = sql.Literal(count // FAILED)
         connection.execute(
-            sql.SQL(FAIL).format(workflow_id=workflow_id, every=every, count=sql.Literal(count))
+            sql.SQL(FAIL).format(
+                workflow_id=workflow_id,
+                every=every,
+                count=sql.Literal(count),
+                caller=sql.Literal(CALLER),
+            )
         )
         connection.execute("vacuum analyze")
         connection.execute("checkpoint")
