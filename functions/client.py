@@ -30,7 +30,7 @@ DEADLINE = 4.5
 """Seconds until a function answers 503 instead of waiting for the database any longer."""
 
 PAUSE = 0.05
-"""Seconds between two looks whether there are any connections to wait for."""
+"""Seconds that a connection is waited for before the pool is looked at again."""
 
 PREPARED = "_prepared_statements"
 
@@ -52,13 +52,26 @@ class PatientPool(QueuePool):
     """Waits for one of its own connections when Postgres has no more to give."""
 
     def _do_get(self) -> ConnectionPoolEntry:
-        try:
-            return super()._do_get()
-        except psycopg.OperationalError:
-            while (self.checkedout() or self.checkedin()) and time.monotonic() < _deadline.get():
-                with suppress(Empty):
-                    return self._pool.get(True, PAUSE)
-            raise
+        end = min(_deadline.get(), time.monotonic() + DEADLINE)
+        while True:
+            try:
+                return super()._do_get()
+            except PoolTimeout:
+                if time.monotonic() > end:
+                    raise
+            except psycopg.OperationalError:
+                while self.checkedout() or self.checkedin():
+                    with suppress(Empty):
+                        return self._pool.get(True, PAUSE)
+                    if time.monotonic() > end:
+                        break
+                raise
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if record.dbapi_connection is None:
+            self._dec_overflow()  # An empty place would be tried before those that are alive.
+        else:
+            super()._do_return_conn(record)
 
 
 @cache
@@ -69,7 +82,7 @@ def engine() -> Engine:
         poolclass=PatientPool,
         pool_size=settings().pool_size,
         max_overflow=0,
-        pool_timeout=DEADLINE,
+        pool_timeout=PAUSE,
         pool_use_lifo=True,
         hide_parameters=True,
         use_native_hstore=False,  # To look for it is three round trips of a cold start.

@@ -181,6 +181,28 @@ def test_without_further_connections_those_there_are_suffice(serve: Serve, datab
     assert {answer.status_code for answer in answers} == {202}
 
 
+def test_a_restart_with_fewer_connections_leaves_those_there_are(
+    serve: Serve, database: str
+) -> None:
+    """What has died does not stand before what is alive."""
+    url = database.replace("postgres@", "restarted@")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("drop role if exists restarted")
+        connection.execute("create role restarted login connection limit 5")
+        migrate(database, functions_role="restarted")
+
+        with serve(url) as functions, ThreadPoolExecutor(10) as callers:
+            before = list(callers.map(lambda _: functions.post("/launch/greeting"), range(50)))
+            connection.execute("alter role restarted connection limit 1")
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'restarted'"
+            )
+            crowd = list(callers.map(lambda _: functions.post("/launch/greeting"), range(50)))
+            after = [functions.post("/launch/greeting") for _ in range(5)]
+
+    assert {answer.status_code for answer in before + crowd + after} == {202}
+
+
 @pytest.mark.parametrize(("method", "path"), [("POST", "/launch/greeting"), ("GET", "/status/x")])
 def test_before_any_worker_has_started_there_is_a_503(
     serve: Serve, empty_database: str, method: str, path: str
