@@ -119,8 +119,7 @@ class Pool:
         now = time.monotonic()
         if record.info.get("rests_since", now) < max(self._cut_at, now - RESTED):
             try:
-                connection.execute("select 1")
-                connection.rollback()
+                self.engine.dialect.do_ping(connection)  # type: ignore[arg-type]
             except psycopg.Error as error:
                 raise DisconnectionError from error
 

@@ -36,7 +36,7 @@ class Executor:
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)
-        self._lookout = Lookout(settings, self.pool.engine)
+        self._lookout = Lookout(self.pool.engine, settings.polling_interval)
         self._dbos = DBOS(config=_config(settings, self.pool))
 
     def launch(self) -> None:

@@ -1,23 +1,24 @@
 """One look for all queues, where DBOS would ask each of them several questions."""
 
+import logging
 import threading
 import time
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from .settings import Settings
 from .tables import FULL
 
 PATIENCE = 5.0
 """Seconds that an empty queue is waited for; then DBOS reads its limits again."""
 
+logger = logging.getLogger("worker")
+
 
 class Lookout:
-    """Looks every POLLING_INTERVAL seconds which queues have something for this worker."""
+    """Looks every POLLING_INTERVAL seconds which queues have something."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        self._settings = settings
+    def __init__(self, engine: Engine, polling_interval: float) -> None:
+        self._polling_interval = polling_interval
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._changed = threading.Condition()
         self._asked: set[str] = set()
@@ -42,7 +43,7 @@ class Lookout:
             self._changed.notify_all()
 
     def wait(self, queue: str) -> bool:
-        """Wait up to PATIENCE seconds; whether `queue` may have something for this worker."""
+        """Wait up to PATIENCE seconds; whether there may be something in `queue`."""
         with self._changed:
             self._asked.add(queue)
             wakes = self._wakes
@@ -52,22 +53,18 @@ class Lookout:
 
     def _keep_looking(self) -> None:
         while not self._closed:
-            time.sleep(self._settings.polling_interval)
+            time.sleep(self._polling_interval)
             with self._changed:
                 asked = list(self._asked)
             try:
                 full = self._look(asked)
-            except SQLAlchemyError:
-                full = set(asked)  # Nobody knows; DBOS, which asks now, says what is wrong.
+            except Exception as error:  # Without looks this worker would take nothing any more.
+                logger.warning("cannot look at the queues: %s", type(error).__name__)
+                full = set(asked)
             with self._changed:
                 self._full = full
                 self._changed.notify_all()
 
     def _look(self, queues: list[str]) -> set[str]:
-        parameters = {
-            "queues": queues,
-            "application": self._settings.app_name,
-            "version": self._settings.app_version,
-        }
         with self._engine.connect() as connection:
-            return set(connection.execute(FULL, parameters).scalars())
+            return set(connection.execute(FULL, {"queues": queues}).scalars())

@@ -235,14 +235,18 @@ where coalesce(application_name, %(application)s) = %(application)s
 FULL = text("""
     select queue
     from unnest(cast(:queues as text[])) queue
-    where exists (
-        select from dbos.workflow_status
+    where (
+        select true from dbos.workflow_status
         where queue_name = queue and status = 'ENQUEUED'
-            and coalesce(application_name, :application) = :application
-            and coalesce(application_version, :version) = :version
+        order by priority, created_at
+        limit 1
     )
 """)
-"""Which of some queues have something that a worker of this version may take."""
+"""Which of some queues are not empty.
+
+Postgres looks at the first row of an index for each. With `exists`, or with the version of what
+is enqueued, it would rather read all of that.
+"""
 
 DEPTHS = """
 select queue_name, count(*), (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, make_url, text
 
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
@@ -13,7 +13,7 @@ from worker import database as worker_database
 from worker import lookout
 from worker.database import Pool
 from worker.lookout import Lookout
-from worker.settings import Settings
+from worker.tables import FULL
 
 
 @pytest.fixture
@@ -33,11 +33,10 @@ def pool(proxy: Proxy) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def watched(pool: Pool, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
+def watched(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
     """A lookout that nobody waits long for."""
     monkeypatch.setattr(lookout, "PATIENCE", 1.0)
-    environ = {"DBOS_SYSTEM_DATABASE_URL": proxy.url, "POLLING_INTERVAL": "0.02"}
-    watched = Lookout(Settings.from_env(environ), pool.engine)
+    watched = Lookout(pool.engine, polling_interval=0.02)
     watched.start()
     yield watched
     watched.close()
@@ -62,15 +61,13 @@ def test_a_queue_is_full_when_there_is_something_to_take(watched: Lookout, datab
     [
         {"status": "PENDING"},
         {"status": "DELAYED"},
-        {"application_version": "another"},
-        {"application_name": "another"},
         {"queue_name": "another"},
     ],
 )
-def test_what_this_worker_may_not_take_does_not_count(
+def test_what_is_not_in_the_queue_does_not_count(
     watched: Lookout, database: str, columns: dict[str, str]
 ) -> None:
-    """Another one will."""
+    """It runs, is for later, or is in another one."""
     update(database, enqueue(database, 1)[0], **columns)
 
     assert not watched.wait("task_queue")
@@ -87,6 +84,36 @@ def test_without_postgres_nobody_waits(watched: Lookout, proxy: Proxy) -> None:
     """DBOS has to notice it, too."""
     with proxy.refusing():
         wait_until(lambda: watched.wait("task_queue"))
+
+
+def test_a_look_that_fails_is_not_the_last(
+    watched: Lookout, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was; meanwhile DBOS asks by itself."""
+    broken = monkeypatch.context()
+    with broken as patch:
+        patch.setattr(watched, "_look", lambda _: 1 / 0)
+        wait_until(lambda: watched.wait("order_queue"))
+
+    wait_until(lambda: not watched.wait("order_queue"))
+    enqueue(database, 1)
+    assert watched.wait("task_queue")
+
+
+def test_a_look_reads_no_backlog(database: str) -> None:
+    """Only the first rows of an index, for each queue."""
+    enqueue(database, 20_000, queue="another_queue")
+    enqueue(database, 20_000, queue="task_queue")
+    parameters = {"queues": ["task_queue", "order_queue"]}
+    engine = create_engine(make_url(database).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        connection.execute(text("analyze dbos.workflow_status"))
+        plan = connection.execute(
+            text(f"explain (analyze, buffers, format json) {FULL.text}"), parameters
+        ).scalar_one()
+    engine.dispose()
+
+    assert plan[0]["Plan"]["Shared Hit Blocks"] < 20
 
 
 def test_a_connection_in_use_is_not_looked_at(pool: Pool, proxy: Proxy) -> None:
