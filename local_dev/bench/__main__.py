@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -42,17 +43,22 @@ GROUPS: dict[str, Group] = {
 def main() -> None:
     """Measure what the command line says, print the table, write the files."""
     options = parse_options()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # All blocks are left.
     table = Table()
-    with tempfile.TemporaryDirectory() as data, stage(Path(data), quick=options.quick) as on:
-        for name in options.only or GROUPS:
-            figures = measured(name, on)
-            table.figures += figures
-            if options.plots:
-                options.plots.mkdir(parents=True, exist_ok=True)
-                plot(figures, options.plots / f"{name}.png")
-    sys.stdout.write(f"{table}\n")
-    if options.json:
-        options.json.write_text(json.dumps([each.as_json() for each in table.figures], indent=1))
+    try:
+        with tempfile.TemporaryDirectory() as data, stage(Path(data), quick=options.quick) as on:
+            for name in options.only or GROUPS:
+                figures = measured(name, on)
+                table.figures += figures
+                if options.plots:
+                    options.plots.mkdir(parents=True, exist_ok=True)
+                    plot(figures, options.plots / f"{name}.png")
+    finally:
+        sys.stdout.write(f"{table}\n")
+        if options.json:
+            rows = [each.as_json() for each in table.figures]
+            options.json.write_text(json.dumps(rows, indent=1))
 
 
 def measured(name: str, on: Stage) -> list[Figure]:

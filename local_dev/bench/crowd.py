@@ -60,7 +60,7 @@ class Outcome:
 
 
 def measure(stage: Stage) -> Iterator[Figure]:
-    """Each launch has to be executed once, and every refusal has to say when to come back."""
+    """Each launch has to be executed, and each refusal to say when to come back."""
     launches, rounds = (200, 1) if stage.quick else (600, 3)
     with _small_postgres(stage.data / "small") as url:
         measures = [
@@ -76,7 +76,7 @@ def _figures(group: str, outcomes: Sequence[Outcome]) -> Iterator[Figure]:
     failed = [each.failed for each in outcomes]
     yield Figure(group, "5xx without Retry-After", "", failed, goal=NONE)
     yield Figure(group, "lost", "", [each.lost for each in outcomes], goal=NONE)
-    yield Figure(group, "executed twice", "", [each.twice for each in outcomes], goal=NONE)
+    yield Figure(group, "launched twice", "", [each.twice for each in outcomes], goal=NONE)
     yield Figure(group, "503 with Retry-After", "", [each.put_off for each in outcomes])
     yield Figure(group, "all executed", "s", [each.seconds for each in outcomes])
 

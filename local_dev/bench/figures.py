@@ -45,8 +45,8 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without one."""
-        if self.goal is None:
+        """Whether the goal is met; None without one, or without a ratio to judge by."""
+        if self.goal is None or (self.goal.of == "ratio" and not self.ratios):
             return None
         value = {
             "ratio": lambda: statistics.median(self.ratios),

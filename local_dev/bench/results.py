@@ -43,7 +43,7 @@ select sum(xact_commit + xact_rollback)::bigint from pg_stat_database where datn
 
 
 def measure(stage: Stage) -> Iterator[Figure]:
-    """Launch to result against the guide's page; queries at rest against a plain worker."""
+    """Launch to result against the guide's page; round trips at rest against a plain worker."""
     with ExitStack() as stack:
         resting = _Resting(stage, stack)
         if stage.quick:  # They settle meanwhile, and disturb a little.
@@ -139,19 +139,19 @@ class _Resting:
         time.sleep(max(0.0, self._settled_at - time.monotonic()))
         seconds = 1.0 if self._stage.quick else 4.0
         before, begun = self._transactions(), time.perf_counter()
-        queries = [self._queries(seconds) for _ in range(self._stage.rounds)]
+        round_trips = [self._round_trips(seconds) for _ in range(self._stage.rounds)]
         elapsed = time.perf_counter() - begun
         transactions = [
             (now - then) / elapsed for now, then in zip(self._transactions(), before, strict=True)
         ]
-        ours, theirs = zip(*queries, strict=True)
+        ours, theirs = zip(*round_trips, strict=True)
         goal = Goal("median", "at most", 40)
         against = "plain worker, polling every 0.1 s"
-        yield Figure("worker at rest", "queries", "/s", ours, theirs, against, goal)
+        yield Figure("worker at rest", "round trips", "/s", ours, theirs, against, goal)
         one, other = ([each] for each in transactions)
         yield Figure("worker at rest", "transactions", "/s", one, other, against)
 
-    def _queries(self, seconds: float) -> list[float]:
+    def _round_trips(self, seconds: float) -> list[float]:
         """Round trips per second of each, those of BEGIN and COMMIT included."""
         before, begun = [proxy.round_trips for proxy in self._proxies], time.perf_counter()
         time.sleep(seconds)

@@ -1,6 +1,7 @@
 """What is measured on: a PostgreSQL with its databases, and processes that use them."""
 
 import itertools
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -128,10 +129,17 @@ class Stage:
 
         It looks at each queue every `polling_interval` seconds.
         """
-        settings = {
-            "DBOS_SYSTEM_DATABASE_URL": database,
-            "POLLING_INTERVAL": str(polling_interval),
-        }
+        limits = [
+            {
+                "name": queue.name,
+                "worker_concurrency": queue.worker_concurrency,
+                "global_concurrency": queue.global_concurrency,
+                "limiter": queue.rate_limit,
+                "polling_interval_sec": polling_interval,
+            }
+            for queue in queues.QUEUES
+        ]
+        settings = {"DBOS_SYSTEM_DATABASE_URL": database, "QUEUES": json.dumps(limits)}
         command = python("-m", "local_dev.bench.references.plain")
         with run(*command, cwd=ROOT, environ=settings) as process:
             process.wait_until(lambda: process.said("ready to execute"))

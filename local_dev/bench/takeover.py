@@ -33,7 +33,7 @@ def measure(stage: Stage) -> Iterator[Figure]:
     """
     rounds, pairs = (1, 3) if stage.quick else (stage.rounds, 4)
     values = [seconds for _ in range(rounds) for seconds in _takeovers(stage, pairs)]
-    group = "takeover after SIGKILL (by plain workers never)"
+    group = "takeover after SIGKILL"
     yield Figure(group, f"{len(values)} kills", "s", values, goal=Goal("median", "at most", 1))
     slowest = [max(values)]
     yield Figure(group, "the slowest", "s", slowest, goal=Goal("maximum", "at most", 2))

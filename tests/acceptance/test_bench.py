@@ -21,6 +21,7 @@ def test_the_benchmark_counts_what_crosses_the_wire(root: Path, tmp_path: Path) 
     assert all(set(each["project"]) == {0} for name, each in figures.items() if "new" in name)
     assert set(figures["launch, round trips"]["project"]) == {4}
     assert set(figures["status, round trips"]["project"]) == {1}
+    assert set(figures["status, enqueued, round trips"]["project"]) == {2}
     assert {each["met"] for each in figures.values()} == {True}
     assert "| launch, round trips | 4 (4 to 4) | literal port:" in done.stdout
     assert (plots / "wire.png").stat().st_size > 0

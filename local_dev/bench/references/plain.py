@@ -1,12 +1,11 @@
 """`python -m local_dev.bench.references.plain`: a DBOS worker without the project's additions."""
 
+import json
 import os
 import sys
 import threading
 
 from dbos import DBOS
-
-from worker import queues
 
 
 @DBOS.step(name="generate_greeting")
@@ -31,7 +30,8 @@ def main() -> None:
         }
     )
     DBOS.launch()
-    queues.register(float(os.environ["POLLING_INTERVAL"]))
+    for limits in json.loads(os.environ["QUEUES"]):
+        DBOS.register_queue(**limits)
     sys.stdout.write("ready to execute\n")
     sys.stdout.flush()
     threading.Event().wait()
