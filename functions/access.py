@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.requests import Request
 
@@ -16,8 +16,7 @@ from .tables import Sight, Workflow
 ADMIN = "admin"
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Somebody who may call; without a name it is whoever the platform has let in."""
 
     name: str | None

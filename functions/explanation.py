@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row
 
 from .answers import rfc3339
-
-INTERNAL_QUEUE = "_dbos_internal_queue"
-"""DBOS's own, without limits: for what was in no queue before."""
+from .tables import INTERNAL_QUEUE
 
 
 class Explanation(NamedTuple):

@@ -19,12 +19,10 @@ from .client import engine, use_client
 from .cursor import LONGEST as LONGEST_CURSOR
 from .cursor import Cursor
 from .errors import DatabaseUnavailable, NothingHere, UnknownWorkflowId, WrongState
-from .explanation import INTERNAL_QUEUE, Situation
 from .launches import enqueue, read_launch
 from .parameters import Query
 from .settings import settings
-from .signals import read_signal, send
-from .tables import Workflow
+from .tables import INTERNAL_QUEUE, Workflow
 from .target import argument, target, workflow_id
 from .waiting import LONGEST as LONGEST_WAIT
 from .waiting import finished, unless_gone
@@ -105,6 +103,8 @@ async def resume(request: Request) -> Response:
 @target("POST")
 async def signal(request: Request) -> Response:
     """`POST /{workflow_id}/{topic}` with a JSON value: send it to the workflow."""
+    from .signals import read_signal, send  # Only here, to keep other cold starts short.
+
     wanted = await read_signal(request)
     workflow, replayed = await use_client(lambda client: send(wanted, client))
     return answers.accepted(workflow, replayed=replayed)
@@ -151,6 +151,8 @@ async def steps(request: Request) -> Response:
 @target("GET")
 async def explain(request: Request) -> Response:
     """`GET /{workflow_id}`: why it is where it is."""
+    from .explanation import Situation  # Only here, to keep other cold starts short.
+
     Query(request)
     wanted, by = workflow_id(request), caller(request)
 

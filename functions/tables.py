@@ -9,6 +9,9 @@ from sqlalchemy import Connection, Engine, Row, TextClause, text
 from .errors import UnknownWorkflowId
 from .portable import loaded
 
+INTERNAL_QUEUE = "_dbos_internal_queue"
+"""DBOS's own, without limits: for what was in no queue before."""
+
 DEEP = 1000
 """Workflows ahead in a queue that are counted for `Retry-After`; more make no difference."""
 

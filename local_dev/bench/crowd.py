@@ -61,7 +61,7 @@ class Outcome:
 
 def measure(stage: Stage) -> Iterator[Figure]:
     """Each launch has to be executed, and each refusal to say when to come back."""
-    launches, rounds = (200, 1) if stage.quick else (600, 3)
+    launches, rounds = (200, 1) if stage.quick else (600, stage.rounds)
     with _small_postgres(stage.data / "small") as url:
         measures = [
             partial(_outcome, replace(stage, postgres=url), way, launches)
