@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
@@ -53,19 +53,27 @@ class PatientPool(QueuePool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         end = min(_deadline.get(), time.monotonic() + DEADLINE)
+        refused: psycopg.OperationalError | None = None
         while True:
             try:
-                return super()._do_get()
-            except PoolTimeout:
-                if time.monotonic() > end:
-                    raise
-            except psycopg.OperationalError:
-                while self.checkedout() or self.checkedin():
-                    with suppress(Empty):
-                        return self._pool.get(True, PAUSE)
-                    if time.monotonic() > end:
-                        break
-                raise
+                record = self._pool.get(True, PAUSE) if refused else super()._do_get()
+                return self._connected(record)
+            except psycopg.OperationalError as error:
+                refused = error
+            except (Empty, PoolTimeout):
+                pass
+            if refused and not (self.checkedout() or self.checkedin()):
+                raise refused
+            if time.monotonic() > end:
+                raise refused or PoolTimeout("no connection was free in time")
+
+    def _connected(self, record: ConnectionPoolEntry) -> ConnectionPoolEntry:
+        try:
+            record.get_connection()  # type: ignore[attr-defined]  # Another one if it has died.
+        except psycopg.OperationalError:
+            self._do_return_conn(record)
+            raise
+        return record
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         if record.dbapi_connection is None:

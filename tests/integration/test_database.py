@@ -194,9 +194,9 @@ def test_a_restart_with_fewer_connections_leaves_those_there_are(
         with serve(url) as functions, ThreadPoolExecutor(10) as callers:
             before = list(callers.map(lambda _: functions.post("/launch/greeting"), range(50)))
             connection.execute("alter role restarted connection limit 1")
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'restarted'"
-            )
+            sessions = "from pg_stat_activity where usename = 'restarted'"
+            connection.execute(f"select pg_terminate_backend(pid) {sessions}")
+            wait_until(lambda: not connection.execute(f"select {sessions}").fetchall())
             crowd = list(callers.map(lambda _: functions.post("/launch/greeting"), range(50)))
             after = [functions.post("/launch/greeting") for _ in range(5)]
 
