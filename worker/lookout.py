@@ -52,15 +52,17 @@ class Lookout:
             )
 
     def _keep_looking(self) -> None:
+        failing = False
         while not self._closed:
             time.sleep(self._polling_interval)
             with self._changed:
                 asked = list(self._asked)
             try:
-                full = self._look(asked)
+                full, failing = self._look(asked), False
             except Exception as error:  # Without looks this worker would take nothing any more.
-                logger.warning("cannot look at the queues: %s", type(error).__name__)
-                full = set(asked)
+                if not failing:
+                    logger.warning("cannot look at the queues: %s", type(error).__name__)
+                full, failing = set(asked), True
             with self._changed:
                 self._full = full
                 self._changed.notify_all()

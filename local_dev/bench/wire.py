@@ -37,25 +37,18 @@ def measure(stage: Stage) -> Iterator[Figure]:
         "status, enqueued": Request("GET", f"/{enqueued}"),
     }
     for name, request in requests.items():
-        ours, theirs = _crossings(stage, database, name.partition(",")[0], request)
-        yield Figure(
-            "on the wire",
-            f"{name}, round trips",
-            "",
-            [each.round_trips for each in ours],
-            [each.round_trips for each in theirs],
-            "literal port",
-            Goal("median", "at most", ROUND_TRIPS[name]),
+        crossings = _crossings(stage, database, name.partition(",")[0], request)
+        most = Goal("median", "at most", ROUND_TRIPS[name])
+        yield _figure(f"{name}, round trips", most, [[e.round_trips for e in c] for c in crossings])
+        none = Goal("maximum", "at most", 0)
+        yield _figure(
+            f"{name}, new connections", none, [[e.connections for e in c] for c in crossings]
         )
-        yield Figure(
-            "on the wire",
-            f"{name}, new connections",
-            "",
-            [each.connections for each in ours],
-            [each.connections for each in theirs],
-            "literal port",
-            Goal("maximum", "at most", 0),
-        )
+
+
+def _figure(name: str, goal: Goal, counts: list[list[int]]) -> Figure:
+    ours, theirs = counts
+    return Figure("on the wire", name, "", ours, theirs, "literal port", goal)
 
 
 def _crossings(
