@@ -359,14 +359,14 @@ class Step(NamedTuple):
 
 
 def workflow(engine: Engine, sight: Sight, workflow_id: str) -> Workflow:
-    """A workflow, in one round trip where `DBOSClient` needs four; raises UnknownWorkflowId."""
+    """A workflow, in one round trip where `DBOSClient` needs three; raises UnknownWorkflowId."""
     return _workflow(_row(engine, WORKFLOW, workflow_id=workflow_id, **sight))
 
 
 def status(engine: Engine, sight: Sight, workflow_id: str) -> tuple[Workflow, Outcome]:
     """A workflow with its outcome, in one round trip, or two while it is enqueued.
 
-    `DBOSClient` would need ten, and would unpickle what another client has pickled. Raises
+    `DBOSClient` would need more, and would unpickle what another client has pickled. Raises
     UnknownWorkflowId.
     """
     row = _row(engine, STATUS, workflow_id=workflow_id, **sight)
