@@ -1,5 +1,6 @@
 """What a worker asks of Postgres: little while there is nothing to do, and never too late."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -14,13 +15,6 @@ from worker import lookout
 from worker.database import Pool
 from worker.lookout import Lookout
 from worker.tables import FULL
-
-
-@pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """A wire that can be measured and cut."""
-    with Proxy(database) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -40,6 +34,7 @@ def watched(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
     watched.start()
     yield watched
     watched.close()
+    wait_until(lambda: all(each.name != "lookout" for each in threading.enumerate()))
 
 
 def use(pool: Pool) -> None:
