@@ -4,18 +4,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 
-import worker.workflows
+from local_dev.bench.stage import copy_database, database_url, prepare
 from local_dev.postgres import postgres
 from tests.project import ROOT
-from worker import catalog
-from worker.declarations import find_workflows
-from worker.migrate import migrate
-
-APPLICATION = "dbos-functions"
 
 NewDatabase = Callable[[str], str]
 
@@ -36,11 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(server: str) -> str:
     """The name of a database in which a worker has started once."""
-    url = _url(server, "template_worker")
-    migrate(url)
-    with psycopg.connect(url) as connection:
-        entries = find_workflows(worker.workflows)
-        catalog.publish(connection, entries, application=APPLICATION, version="1")
+    prepare(database_url(server, "template_worker"))
     return "template_worker"
 
 
@@ -50,11 +39,7 @@ def new_database(server: str) -> NewDatabase:
     numbers = itertools.count()
 
     def create(origin: str) -> str:
-        name = f"test_{next(numbers)}"
-        statement = sql.SQL("create database {} template {}")
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(origin)))
-        return _url(server, name)
+        return copy_database(server, origin, f"test_{next(numbers)}")
 
     return create
 
@@ -75,7 +60,3 @@ def empty_database(new_database: NewDatabase) -> str:
 def root() -> Path:
     """The project's own directory."""
     return ROOT
-
-
-def _url(server: str, database: str) -> str:
-    return server.replace("/postgres?", f"/{database}?")

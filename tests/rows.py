@@ -8,9 +8,8 @@ from typing import Any
 import psycopg
 from dbos import DBOSPortableJSONSerializer
 
+from local_dev.bench.stage import APPLICATION
 from worker.locks import lease_name, version_name
-
-APPLICATION = "dbos-functions"
 
 
 def update(database: str, workflow_id: str, **columns: Any) -> None:

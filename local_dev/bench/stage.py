@@ -54,10 +54,7 @@ class Stage:
     def database(self) -> str:
         """The URL of a new database in which workers have published the workflows."""
         url = self.empty_database()
-        migrate(url)
-        with psycopg.connect(url) as connection:
-            entries = find_workflows(worker.workflows)
-            catalog.publish(connection, entries, application=APPLICATION, version="1")
+        prepare(url)
         return url
 
     def executed(self) -> tuple[str, str]:
@@ -82,13 +79,7 @@ class Stage:
         return self._copy("template1")
 
     def _copy(self, template: str) -> str:
-        name = f"bench_{next(self._numbers)}"
-        statement = sql.SQL("create database {} template {}").format(
-            sql.Identifier(name), sql.Identifier(template)
-        )
-        with psycopg.connect(self.postgres, autocommit=True) as connection:
-            connection.execute(statement)
-        return self.postgres.replace("/postgres?", f"/{name}?")
+        return copy_database(self.postgres, template, f"bench_{next(self._numbers)}")
 
     @contextmanager
     def function(self, target: str, database: str, **environ: str) -> Iterator[str]:
@@ -176,6 +167,29 @@ def stage(data: Path, *, quick: bool) -> Iterator[Stage]:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with postgres(data / "postgres") as url:
         yield Stage(url, data, quick)
+
+
+def copy_database(server: str, template: str, name: str) -> str:
+    """Make a copy of a database; returns its URL."""
+    statement = sql.SQL("create database {} template {}").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement)
+    return database_url(server, name)
+
+
+def database_url(server: str, name: str) -> str:
+    """The URL of a database of a server."""
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def prepare(database: str) -> None:
+    """Leave in a database what a worker leaves that has started once."""
+    migrate(database)
+    with psycopg.connect(database) as connection:
+        entries = find_workflows(worker.workflows)
+        catalog.publish(connection, entries, application=APPLICATION, version="1")
 
 
 INSERT = """

@@ -18,13 +18,6 @@ from .conftest import Serve
 
 
 @pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """A wire that can be measured and cut."""
-    with Proxy(database) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def functions(serve: Serve, proxy: Proxy) -> Iterator[TestClient]:
     """The functions at the other end of the wire, warm."""
     with serve(proxy.url) as client:
