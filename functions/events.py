@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from . import answers
 from .access import Caller
+from .buffering import is_buffered
 from .client import engine, use_client
 from .errors import BadHeader, DatabaseUnavailable, UnknownWorkflowId
 from .opaque import opened, sealed
@@ -43,6 +44,12 @@ PAUSE = 0.1
 
 AGAIN = 1000
 """Milliseconds after which a client that was cut off is to come back."""
+
+BUFFERED = 20.0
+"""Seconds at most until a platform that buffers is given an answer; their gateways allow 29."""
+
+SOON = 100
+"""Milliseconds after which a client of such a platform is to ask for what is next."""
 
 
 @dataclass
@@ -141,7 +148,7 @@ async def event_stream(request: Request, by: Caller, workflow_id: str) -> Respon
     if first.is_behind(position):
         return Response(status_code=204)
     return EventStream(
-        _events(by, workflow_id, position, first),
+        _events(by, workflow_id, position, first, buffered=is_buffered(request)),
         sep="\n",
         send_timeout=PATIENCE,
         shutdown_event=anyio.Event(),
@@ -150,15 +157,21 @@ async def event_stream(request: Request, by: Caller, workflow_id: str) -> Respon
 
 
 async def _events(
-    by: Caller, workflow_id: str, position: Position, snapshot: Snapshot
+    by: Caller, workflow_id: str, position: Position, snapshot: Snapshot, *, buffered: bool
 ) -> AsyncIterator[ServerSentEvent]:
-    yield ServerSentEvent(retry=AGAIN, sep="\n")
-    end, version = time.monotonic() + settings().events_seconds, NOTHING
+    """What happens until the end, or, where it could not be read meanwhile, until anything does."""
+    yield ServerSentEvent(retry=SOON if buffered else AGAIN, sep="\n")
+    seconds = settings().events_seconds
+    end = time.monotonic() + (min(seconds, BUFFERED) if buffered else seconds)
+    version = NOTHING
     while (left := end - time.monotonic()) > 0:
+        told = str(position)
         for event in snapshot.events(position):
             yield event
         if snapshot.ended:
             return
+        if buffered and snapshot.complete and str(position) != told:
+            break
         try:
             if snapshot.complete:
                 async with asyncio.timeout(left):
