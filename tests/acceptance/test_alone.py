@@ -18,6 +18,15 @@ FUNCTIONS = (
     *("list", "steps", "explain", "openapi"),
 )
 
+PLATFORMS = {
+    "aws": ("lambda_function.py", ["mangum"]),
+    "azure": ("function_app.py", ["azure"]),
+    "vercel": ("platforms/vercel/index.py", []),
+}
+"""The file that each platform starts, and what it needs that others do not."""
+
+ADAPTERS = ["azure", "functions_framework", "mangum", "uvicorn"]
+
 
 @pytest.fixture(scope="module")
 def source(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,12 +40,16 @@ def test_every_function_deploys_alone(
     root: Path, source: Path, tmp_path: Path, environ: dict[str, str]
 ) -> None:
     """Each a target of functions-framework, with nothing but its requirements."""
-    framework = install(source / "requirements.txt", tmp_path / "venv") / "functions-framework"
+    ignored = (root / "functions" / ".gcloudignore").read_text().split("\n")[1:]
+    uploaded = tmp_path / "uploaded"
+    names = [name.rstrip("/") for name in ignored if name]
+    shutil.copytree(source, uploaded, ignore=shutil.ignore_patterns(*names))
+    framework = install(uploaded / "requirements.txt", tmp_path / "venv") / "functions-framework"
     options = ("--source", "main.py", "--port", "{port}", "--target")
     with ExitStack() as stack:
         stack.enter_context(worker(root, environ))
         alone = {
-            name: stack.enter_context(serve((str(framework), *options, name), source, environ))
+            name: stack.enter_context(serve((str(framework), *options, name), uploaded, environ))
             for name in FUNCTIONS
         }
         launched = alone["launch"].post("/order", json={"payment_timeout": 60})
@@ -62,6 +75,30 @@ def test_every_function_deploys_alone(
     assert "/launch/order" in documents[0]["paths"]
     assert ended == [409, 409]
     assert {answer.status_code for answer in elsewhere.values()} == {404, 405}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_platform_starts_with_nothing_but_its_requirements(
+    platform: str, source: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """As the deploy page lays them out, and without what only other platforms need."""
+    adapter, own = PLATFORMS[platform]
+    directory = source.parent / platform
+    files = source / "platforms" / platform
+    if platform == "vercel":
+        shutil.copytree(source, directory)
+    else:
+        shutil.copytree(files, directory)
+        shutil.copytree(source, directory / "functions")
+    python = install(files / "requirements.txt", tmp_path / "venv") / "python"
+    look = f"[name for name in {ADAPTERS} if importlib.util.find_spec(name)]"
+    code = f"import runpy, importlib.util; runpy.run_path({adapter!r}); print({look})"
+
+    started = subprocess.run(
+        [python, "-c", code], cwd=directory, env=environ, capture_output=True, text=True
+    )
+
+    assert started.stdout == f"{own}\n", started.stderr
 
 
 def waits(explained: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+PROGRAMS = {"references", "platforms"}
+"""Directories of modules that are started, not imported."""
+
 MODULES = [
     path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
     for root in [Path(__file__).parent.parent.parent]
     for package in ("functions", "worker", "local_dev")
     for path in (root / package).rglob("*.py")
-    if path.stem != "__main__" and path.parent.name != "references"  # Programs of their own.
+    if path.stem != "__main__" and not PROGRAMS & {*path.parts}
 ]
+
+REQUIREMENTS = sorted((Path(__file__).parents[2] / "functions").rglob("requirements.txt"))
 
 
 @pytest.mark.parametrize(
@@ -69,9 +74,10 @@ def test_garbage_is_collected_once_all_is_imported(root: Path) -> None:
     assert done.stdout == "True True\n", done.stderr
 
 
-def test_requirements_are_those_of_the_lock(root: Path) -> None:
-    """`functions/requirements.txt` is exported from `uv.lock`; its second line says how."""
-    header, *requirements = (root / "functions" / "requirements.txt").read_text().splitlines()[1:]
+@pytest.mark.parametrize("file", REQUIREMENTS, ids=lambda file: file.parent.name)
+def test_requirements_are_those_of_the_lock(root: Path, file: Path) -> None:
+    """Each `requirements.txt` is exported from `uv.lock`; its second line says how."""
+    header, *requirements = file.read_text().splitlines()[1:]
     command = header.removeprefix("#").split()
     to_stdout = command[1 : command.index("-o")]
 
@@ -80,6 +86,7 @@ def test_requirements_are_those_of_the_lock(root: Path) -> None:
     )
 
     assert exported.stdout.splitlines()[2:] == requirements, f"stale; run: {' '.join(command)}"
+    assert command[-1] == file.relative_to(root).as_posix()
 
 
 def imports(source: str) -> set[str]:
