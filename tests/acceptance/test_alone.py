@@ -103,7 +103,7 @@ def test_every_platform_starts_with_nothing_but_its_requirements(
 
 def waits(explained: dict[str, Any]) -> dict[str, Any] | None:
     """The explanation of a workflow that waits for a signal."""
-    return explained if explained["reason"] == "waiting_for_signal" else None
+    return explained if explained.get("reason") == "waiting_for_signal" else None
 
 
 def install(requirements: Path, directory: Path) -> Path:
