@@ -18,7 +18,7 @@ from sqlalchemy.event import listen
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .errors import DatabaseUnreachable
+from .errors import DatabaseUnreachable, TransactionPooler
 
 IDLE_TRANSACTION = 5.0
 """Seconds after which Postgres frees the rows that a frozen worker has locked."""
@@ -140,10 +140,38 @@ def retry_later(context: ExceptionContext) -> None:
 
 
 def check_database(url: str) -> None:
-    """Raise DatabaseUnreachable, one sentence where DBOS would print a traceback."""
+    """Raise DatabaseUnreachable, one sentence where DBOS would print a traceback, and
+    TransactionPooler."""
     try:
-        psycopg.connect(url, connect_timeout=5).close()
+        with _asking(url) as one, _asking(url) as other:
+            shared = _share_sessions(one, other)
     except psycopg.OperationalError as error:
         if re.search('database ".*" does not exist', str(error)):
             return  # DBOS creates it.
         raise DatabaseUnreachable(reason=str(error).strip()) from error
+    if shared:
+        raise TransactionPooler
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[Connection]:
+    """A connection that changes nothing in a session, as it may be that of others."""
+    with (
+        psycopg.connect(
+            url, connect_timeout=5, autocommit=True, prepare_threshold=None
+        ) as connection,
+        within(connection, 5.0),
+    ):
+        yield connection
+
+
+def _share_sessions(one: Connection, other: Connection) -> bool:
+    """Whether the two do not have one session of Postgres each, and always the same.
+
+    A pooler hands the session that was used last to who asks next, or each in turn; neither
+    order gives these two a different one each time.
+    """
+    sessions: dict[Connection, set[object]] = {one: set(), other: set()}
+    for connection in (one, other, other, one) * 4:
+        sessions[connection].add(connection.execute("select pg_backend_pid()").fetchone())
+    return bool(sessions[one] & sessions[other]) or len(sessions[one] | sessions[other]) > 2

@@ -24,6 +24,10 @@ class DatabaseUnreachable(WorkerError):
     """the database in DBOS_SYSTEM_DATABASE_URL cannot be reached: {reason}"""
 
 
+class TransactionPooler(WorkerError):
+    """DBOS_SYSTEM_DATABASE_URL leads to a pooler in transaction mode; use a direct connection"""
+
+
 class DatabaseNotMigrated(WorkerError):
     """{reason}: have the owner of the database run python -m worker migrate --worker-role ROLE"""
 

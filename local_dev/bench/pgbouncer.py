@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, as serverless platforms need it."""
+"""PgBouncer, by default in transaction mode, as serverless platforms need it."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {size}
 """
 
@@ -32,11 +32,13 @@ def installed() -> str | None:
 
 
 @contextmanager
-def pgbouncer(program: str, database: str, *, size: int) -> Iterator[str]:
+def pgbouncer(
+    program: str, database: str, *, size: int, mode: str = "transaction"
+) -> Iterator[str]:
     """The URL of a database through a PgBouncer with `size` connections to the server."""
     host, port = Path(parse_qs(urlsplit(database).query)["host"][0]), free_port()
     file = host.parent / f"pgbouncer-{port}.ini"
-    file.write_text(CONFIGURATION.format(host=host, port=port, size=size))
+    file.write_text(CONFIGURATION.format(host=host, port=port, mode=mode, size=size))
     # It refuses to run as root, and has to reach the server's socket.
     user = ["-u", host.owner()] if os.geteuid() == 0 else []
     url = behind(port, database)
