@@ -68,7 +68,12 @@ def _database_url(environ: Mapping[str, str]) -> str:
     try:
         conninfo_to_dict(url)
         usable = bool(re.match("postgres(ql)?://", url) and make_url(url).database)
-    except (ProgrammingError, ArgumentError, ValueError):
+    except (ProgrammingError, ArgumentError, ValueError) as error:
+        if unknown := re.search(r'URI query parameter: "(\w+)"', str(error)):
+            raise BadSetting(
+                f"DBOS_SYSTEM_DATABASE_URL must be without {unknown[1]}=, which is no parameter "
+                "of PostgreSQL's"
+            ) from error
         usable = False
     if not usable:
         raise BadSetting(

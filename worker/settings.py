@@ -64,7 +64,12 @@ def _database_url(environ: Mapping[str, str]) -> str:
     try:
         conninfo_to_dict(url)
         usable = url.startswith("postgresql://") and make_url(url).database
-    except (ProgrammingError, ArgumentError, ValueError):
+    except (ProgrammingError, ArgumentError, ValueError) as error:
+        if unknown := re.search(r'URI query parameter: "(\w+)"', str(error)):
+            raise BadSetting(
+                variable="DBOS_SYSTEM_DATABASE_URL",
+                problem=f"must be without {unknown[1]}=, which is no parameter of PostgreSQL's",
+            ) from error
         usable = None
     if not usable:
         raise BadSetting(
