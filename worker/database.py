@@ -140,8 +140,7 @@ def retry_later(context: ExceptionContext) -> None:
 
 
 def check_database(url: str) -> None:
-    """Raise DatabaseUnreachable, one sentence where DBOS would print a traceback, and
-    TransactionPooler."""
+    """Raise DatabaseUnreachable or TransactionPooler, where DBOS would print a traceback."""
     try:
         with _asking(url) as one, _asking(url) as other:
             shared = _share_sessions(one, other)

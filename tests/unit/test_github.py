@@ -79,17 +79,6 @@ def test_a_workflow_may_only_read_where_it_does_not_say_more(workflow: Path) -> 
     assert [each for each in checkouts if each["with"]["persist-credentials"]] == []
 
 
-def test_vulnerabilities_are_let_pass_for_a_reason_and_not_for_ever() -> None:
-    """`.github/audit` refuses such a list as well."""
-    lines = (GITHUB / "audit-allow.txt").read_text().splitlines()
-    for line in lines:
-        if line and not line.startswith("#"):
-            _, until, reason = line.split(maxsplit=2)
-
-            assert date.fromisoformat(until) > TODAY, line
-            assert reason
-
-
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
