@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,13 @@ KUSTOMIZE = {
     "replacements",
 }
 """The fields of kustomizations in use here; their schema is published nowhere."""
+
+WORDS = {
+    "concurrencyPolicy": {"Allow", "Forbid", "Replace"},
+    "restartPolicy": {"Always", "OnFailure", "Never"},
+    "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+}
+"""What Kubernetes understands, where its schema takes any text."""
 
 URL = "postgresql://worker:secret@host/database"
 
@@ -146,6 +154,22 @@ def check(document: Document, version: str) -> None:
         assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == document
     else:
         validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_a_manifest_has_words_that_kubernetes_understands(path: Path) -> None:
+    """Where only an API server would refuse others."""
+    for name, value in fields(read(path)):
+        assert value in WORDS.get(name, {value})
+
+
+def fields(value: Any) -> Iterator[tuple[str, Any]]:
+    """All fields with a text, however deep."""
+    if isinstance(value, dict):
+        yield from ((name, each) for name, each in value.items() if isinstance(each, str))
+    if isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from fields(each)
 
 
 @pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
