@@ -30,6 +30,8 @@ KUSTOMIZATIONS = [path for path in FILES if path.name == "kustomization.yaml"]
 
 MANIFESTS = [path for path in FILES if path not in KUSTOMIZATIONS]
 
+PAGE = (ROOT / "worker" / "README.md").read_text()
+
 VERSIONS = ["1.30", "1.37"]
 
 POSTGRESQL = {"query", "targetQueryValue", "activationTargetQueryValue"}
@@ -283,6 +285,27 @@ def test_a_pod_may_do_nothing_that_a_worker_does_not_need(each: Pod) -> None:
     assert own["allowPrivilegeEscalation"] is False
     assert own["capabilities"] == {"drop": ["ALL"]}
     assert each.container["resources"].keys() == {"requests", "limits"}
+
+
+def test_the_page_names_what_there_is() -> None:
+    """Its commands begin at the root of the project."""
+    named = set(re.findall(r"worker/deploy/[\w/.-]*\w", PAGE))
+
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    assert {
+        f"worker/deploy/kubernetes/{name}" for name in ("migrate", "always", "keda/publish")
+    } <= named
+
+
+def test_platforms_on_the_page_leave_a_worker_its_time() -> None:
+    """systemd with the default, and Cloud Run, which kills after ten seconds, with less."""
+    rest = UNDER_WAY + FLUSH + HANDOVER
+    [systemd] = map(int, re.findall("^TimeoutStopSec=([0-9]+)$", PAGE, re.MULTILINE))
+    cloud_run = set(map(int, re.findall("DRAIN_TIMEOUT=([0-9]+)", PAGE)))
+
+    assert systemd > rest + Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": URL}).drain_timeout
+    assert cloud_run
+    assert max(cloud_run) + rest <= 10
 
 
 def test_selectors_select_the_workers() -> None:
