@@ -1,4 +1,4 @@
-"""`HEALTH_PORT`: `/healthz` for the platform, `/metrics` for Prometheus."""
+"""`HEALTH_PORT`: `/healthz` and `/livez` for the platform, `/metrics` for Prometheus."""
 
 import math
 import socketserver
@@ -27,6 +27,7 @@ class Health:
     def __init__(self, executor: Executor, lease: Lease) -> None:
         self._executor = executor
         self._lease = lease
+        self._since = time.monotonic()
 
     def problem(self) -> str | None:
         """Why it takes no new workflows; None if it does."""
@@ -34,8 +35,17 @@ class Health:
             return "draining"
         if not self._lease.held:
             return "the lease is not held"
+        return self._not_polled(before_the_first=-math.inf)
+
+    def stuck(self) -> str | None:
+        """Why only another process can help; None also while it waits for Postgres, or drains."""
+        if self._executor.closed or not self._lease.held:
+            return None
+        return self._not_polled(before_the_first=self._since)
+
+    def _not_polled(self, *, before_the_first: float) -> str | None:
         for queue in QUEUES:
-            polled_at = self._executor.polled_at.get(queue.name, -math.inf)
+            polled_at = self._executor.polled_at.get(queue.name, before_the_first)
             if time.monotonic() - polled_at > POLLED:
                 return f"{queue.name} is not polled"
         return None
@@ -71,12 +81,14 @@ def serve_health(port: int, health: Health, metrics: Metrics) -> None:
 
 
 def _application(health: Health, metrics: WSGIApplication) -> WSGIApplication:
+    looks = {"/healthz": health.problem, "/livez": health.stuck}
+
     def application(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/metrics":
             return metrics(environ, start)
-        status, text = HTTPStatus.NOT_FOUND, "there are /healthz and /metrics"
-        if environ["PATH_INFO"] == "/healthz":
-            problem = health.problem()
+        status, text = HTTPStatus.NOT_FOUND, "there are /healthz, /livez and /metrics"
+        if look := looks.get(environ["PATH_INFO"]):
+            problem = look()
             status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
             text = problem or "ok"
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]

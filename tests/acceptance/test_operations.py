@@ -30,7 +30,7 @@ def workers(project: Path, database: str) -> Iterator[Fleet]:
 
 
 def test_health_says_why_a_worker_takes_nothing(workers: Fleet) -> None:
-    """200 while it works; 503 without Postgres' word, and while it drains."""
+    """200 while it works; 503 without Postgres' word, and while it drains. It is alive then."""
     process = workers.start(HEALTH_PORT=(port := str(free_port())), DRAIN_TIMEOUT="600")
     workers.launch(count=1, steps=1000, seconds=0.1)
     process.wait_until(lambda: workers.runs(process))
@@ -45,15 +45,18 @@ def test_health_says_why_a_worker_takes_nothing(workers: Fleet) -> None:
             wait_until(lambda: other.execute(take, (name,)).fetchone() == (True,))
             thaw(process)
             ill = client.get("/healthz")
+            alive = client.get("/livez")
         wait_until(lambda: client.get("/healthz").status_code == 200)
         process.popen.send_signal(signal.SIGTERM)
         wait_until(lambda: client.get("/healthz").text == "draining\n")
         draining = client.get("/healthz")
+        still_alive = client.get("/livez")
 
     assert (well.status_code, well.text) == (200, "ok\n")
     assert elsewhere.status_code == 404
     assert (ill.status_code, ill.text) == (503, "the lease is not held\n")
     assert draining.status_code == 503
+    assert (alive.status_code, still_alive.status_code) == (200, 200)
 
 
 def test_metrics_tell_what_a_worker_has_done(workers: Fleet) -> None:

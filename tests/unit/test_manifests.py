@@ -258,7 +258,8 @@ def test_probes_ask_where_the_worker_listens(each: Pod) -> None:
 
     for name, probe in probes.items():
         assert ports[probe["httpGet"]["port"]] == each.environ["HEALTH_PORT"]
-        assert probe["httpGet"]["path"] == "/healthz"
+        path = "/livez" if name == "livenessProbe" else "/healthz"
+        assert probe["httpGet"]["path"] == path
         if name != "readinessProbe":
             assert probe["periodSeconds"] * probe["failureThreshold"] >= 60
 
