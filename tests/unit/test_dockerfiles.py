@@ -1,0 +1,40 @@
+"""What can be said of the images without building them; `tests/container` builds and runs them."""
+
+import re
+
+import pytest
+
+from tests.project import ROOT
+
+DOCKERFILES = {name: (ROOT / name / "Dockerfile").read_text() for name in ("worker", "functions")}
+
+
+def test_both_images_have_the_same_bases() -> None:
+    """Whoever renews one renews the other."""
+    worker, functions = (bases(dockerfile) for dockerfile in DOCKERFILES.values())
+
+    assert worker == functions
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_bases_are_pinned_to_the_patch(name: str) -> None:
+    """As literals, which Dependabot can renew."""
+    assert [re.sub("[0-9]+", "N", base) for base in bases(DOCKERFILES[name])] == [
+        "ghcr.io/astral-sh/uv:N.N.N",
+        "python:N.N.N-slim-trixie",
+    ]
+
+
+def test_only_what_the_images_need_is_sent_to_the_builder() -> None:
+    """Whatever else lies about, secrets for example, cannot get into an image."""
+    first, *others = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert first == "*"
+    assert {line for line in others if line.startswith("!")} == {
+        *("!pyproject.toml", "!uv.lock", "!functions", "!worker")
+    }
+
+
+def bases(dockerfile: str) -> list[str]:
+    """The images that an image is built on."""
+    return re.findall(r"^FROM (\S+:\S+)", dockerfile, re.M)
