@@ -29,7 +29,7 @@ class Container:
     def __init__(self, image: Image, process: Process, environ: Mapping[str, str]) -> None:
         self.image = image
         self.process = process
-        self._environ = environ
+        self.environ = environ
         children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children")
         self.pid = int(wait_until(lambda: children.read_text().strip()))
 
@@ -44,7 +44,7 @@ class Container:
         user, group = self.image.config["User"].split(":")
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--root", "--wd"]
         return subprocess.run(
-            [*_env(self._environ), *enter, f"--setuid={user}", f"--setgid={group}", *command],
+            [*_env(self.environ), *enter, f"--setuid={user}", f"--setgid={group}", *command],
             capture_output=True,
             text=True,
             timeout=DEADLINE,

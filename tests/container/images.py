@@ -45,15 +45,22 @@ class Store:
             (directory / name).mkdir()
         (directory / "uv" / "uv.toml").write_text("system-certs = true\n")
 
-    def build(self, name: str, context: Path = ROOT) -> Image:
-        """Build `name`/Dockerfile as its first line says."""
+    def build(self, name: str, context: Path = ROOT, **arguments: str) -> Image:
+        """Build `name`/Dockerfile as its first line says, with arguments for its ARGs."""
         file = context / name / "Dockerfile"
-        for base in re.findall(r"^FROM (\S+:\S+)", file.read_text(), re.M):
+        for base in re.findall(r"^ARG \w+_IMAGE=(\S+)", file.read_text(), re.M):
             self._provide(base)
-        id = self._build(f"--file={file}", *self._trust(), str(context))
+        exchanged = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+        id = self._build(f"--file={file}", *exchanged, *self._trust(), str(context))
         config = json.loads(self._buildah("inspect", "--type=image", id))["Docker"]["config"]
         container = self._buildah("from", "--pull-never", id)
         return Image(id, config, Path(self._buildah("mount", container)))
+
+    def derive(self, name: str, base: str, line: str) -> None:
+        """Make an image from another and a line of a Dockerfile."""
+        file = self.directory / "Derived"
+        file.write_text(f"FROM {base}\n{line}\n")
+        self._build(f"--tag={name}", f"--file={file}", str(self.directory / "uv"))
 
     def close(self) -> None:
         """Remove everything."""

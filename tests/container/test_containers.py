@@ -1,5 +1,7 @@
 """What the images do when they run: not as root, on a read-only root, as PID 1."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,13 +69,20 @@ def test_nobody_is_root(images: Images, proxy: Proxy) -> None:
     assert all("Read-only file system" in each.stderr for each in writing)
 
 
-def test_a_worker_is_healthy_while_it_holds_its_lease(images: Images, proxy: Proxy) -> None:
-    """The image's health check asks the worker itself."""
-    with worker(images, proxy) as process:
-        wait_until(process.healthy)
+def test_a_worker_is_healthy_unless_it_hangs(images: Images, proxy: Proxy) -> None:
+    """Without Postgres it is not ready, but a restart would be no help."""
+    with worker(images, proxy) as process, httpx2.Client(timeout=DEADLINE) as client:
+        ready = f"http://127.0.0.1:{process.environ['HEALTH_PORT']}/healthz"
+        wait_until(lambda: client.get(ready).status_code == 200)
         with proxy.frozen():
-            wait_until(lambda: not process.healthy())
-        wait_until(process.healthy)
+            wait_until(lambda: client.get(ready).status_code == 503)
+            without_postgres = process.healthy()
+        os.kill(process.pid, signal.SIGSTOP)
+        frozen = process.healthy()
+        os.kill(process.pid, signal.SIGCONT)
+
+    assert without_postgres
+    assert not frozen
 
 
 def test_functions_are_healthy_as_long_as_they_answer(images: Images) -> None:

@@ -1,5 +1,6 @@
 """What is in the images, and what is not."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,10 @@ from tests.project import ROOT
 from .images import Image, Store
 
 pytestmark = pytest.mark.container
+
+NEEDLESS = {
+    *("Dockerfile", "README.md", "connections.md", "deploy", "platforms", "vercel.json"),
+}
 
 BUILD_TOOLS = {"uv", "uvx", "gcc", "cc", "make", "git", "ld"}
 
@@ -90,6 +95,24 @@ def test_a_clean_checkout_is_enough(store: Store, tmp_path: Path) -> None:
     }
 
 
+def test_the_bases_can_be_exchanged(store: Store, images: dict[str, Image]) -> None:
+    """By arguments of the build, for those who have to use others."""
+    assert "OTHER" not in images["worker"].environ
+    store.derive("localhost/other", pinned("worker"), "ENV OTHER=base")
+
+    other = store.build("worker", PYTHON_IMAGE="localhost/other")
+
+    assert other.environ["OTHER"] == "base"
+
+
+def pinned(name: str) -> str:
+    """The Python that an image is built on."""
+    dockerfile = (ROOT / name / "Dockerfile").read_text()
+    found = re.search(r"^ARG PYTHON_IMAGE=(\S+)", dockerfile, re.M)
+    assert found
+    return found[1]
+
+
 def files(directory: Path) -> set[str]:
     """The files of a deployable in an image, but neither dependencies nor bytecode."""
     paths = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
@@ -97,9 +120,9 @@ def files(directory: Path) -> set[str]:
 
 
 def sources(listed: str) -> set[str]:
-    """The files of a deployable that belong in its image."""
+    """The files of a deployable that belong in its image: what deploys and explains it does not."""
     paths = (Path(line) for line in listed.splitlines())
-    return {str(path) for path in paths if path.name != "Dockerfile" and path.name[0] != "."}
+    return {str(path) for path in paths if not {*path.parts} & NEEDLESS and path.name[0] != "."}
 
 
 def git(*arguments: str) -> str:

@@ -21,7 +21,6 @@ WORKFLOWS = sorted((GITHUB / "workflows").iterdir())
 DEPENDABOT = GITHUB / "dependabot.yml"
 
 MANIFESTS = {
-    "docker": "Dockerfile",
     "docker-compose": "compose.yaml",
     "github-actions": ".github/workflows/ci.yml",
     "npm": "package.json",
@@ -35,6 +34,7 @@ TODAY = date.today()
     ("schema", "files"),
     [
         ("vendor.dependabot", [DEPENDABOT]),
+        ("vendor.renovate", [GITHUB / "renovate.json"]),
         ("vendor.github-workflows", WORKFLOWS),
         ("custom.github-workflows-require-timeout", WORKFLOWS),
     ],
