@@ -48,7 +48,7 @@ AGAIN = 1000
 BUFFERED = 20.0
 """Seconds at most until a platform that buffers is given an answer; their gateways allow 29."""
 
-SOON = 100
+SOON = 500
 """Milliseconds after which a client of such a platform is to ask for what is next."""
 
 
@@ -170,7 +170,7 @@ async def _events(
             yield event
         if snapshot.ended:
             return
-        if buffered and snapshot.complete and str(position) != told:
+        if buffered and str(position) != told:
             break
         try:
             if snapshot.complete:

@@ -159,7 +159,7 @@ def _asking(url: str) -> Iterator[Connection]:
         psycopg.connect(
             url, connect_timeout=5, autocommit=True, prepare_threshold=None
         ) as connection,
-        within(connection, 5.0),
+        within(connection, 30.0),  # Many round trips, perhaps from another continent.
     ):
         yield connection
 

@@ -59,7 +59,7 @@ def test_a_worker_is_taken_over_behind_a_pooler_in_session_mode(
 def test_a_worker_refuses_a_pooler_in_transaction_mode(
     workers: Fleet, pooler: Pooler, size: int
 ) -> None:
-    """With a sentence and exit code 1, before it has changed anything."""
+    """With a sentence and exit code 1."""
     with pooler(size=size) as url:
         refused = workers.begin(DBOS_SYSTEM_DATABASE_URL=url)
         code = refused.popen.wait(DEADLINE)

@@ -130,6 +130,8 @@ def _python(directory: Path, release: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for needless in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(directory / needless)
+    for bytecode in [*(directory / "usr/lib").rglob("__pycache__")]:  # The official one has none.
+        shutil.rmtree(bytecode)
     (directory / "usr/local/bin/python3").symlink_to("../../bin/python3")
     (directory / "usr/local/bin/python").symlink_to("python3")
 

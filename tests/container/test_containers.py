@@ -48,8 +48,8 @@ def test_a_worker_that_is_stopped_hands_over(images: Images, proxy: Proxy) -> No
     assert (status["status"], status["result"]["state"]) == ("SUCCESS", "shipped")
 
 
-def test_functions_stop_within_their_grace(images: Images, proxy: Proxy) -> None:
-    """Also while somebody waits for an answer."""
+def test_functions_stop_while_somebody_follows(images: Images, proxy: Proxy) -> None:
+    """An event stream ends with them."""
     with functions(images, proxy.url) as (process, client):
         url = launched(client, "greeting")
         with client.stream("GET", url, headers={"Accept": "text/event-stream"}) as events:

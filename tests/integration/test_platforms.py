@@ -16,7 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.calls import Event, parsed
-from tests.rows import finish
+from tests.rows import finish, write_stream
 
 from .conftest import Serve
 
@@ -248,6 +248,26 @@ def test_events_come_as_soon_as_there_are_any(
     assert [event.name for event in first] == ["status", "reconnect"]
     assert [event.name for event in then] == ["status", "end"]
     assert after.status == 204
+
+
+def test_a_backlog_of_events_comes_in_answers_that_can_be_sent(
+    root: Path, serve: Serve, database: str
+) -> None:
+    """Lambda refuses those of more than 6 MB, and the client would never get any further."""
+    with serve(database):
+        client = aws(function_url)(root)
+        workflow_id = client.post("/launch/greeting").body["workflow_id"]
+        write_stream(database, workflow_id, "lines", *range(250))
+        finish(database, workflow_id, "SUCCESS")
+        answers: list[list[Event]] = []
+        last = None
+        while not answers or answers[-1][-1].name != "end":
+            answers.append(client.events(workflow_id, last))
+            last = answers[-1][-1].id
+
+    values = [[each.data["value"] for each in told if each.name == "stream"] for told in answers]
+    assert [len(each) for each in values] == [100, 100, 50]
+    assert [each for value in values for each in value] == [*range(250)]
 
 
 @pytest.mark.parametrize(

@@ -139,13 +139,15 @@ def test_only_the_functions_are_published_and_only_to_this_machine(services: Any
 
 
 def test_images_are_pinned_or_built_from_this_project(services: Any) -> None:
-    """To a version, not to a name that moves."""
-    for service in services.values():
-        if build := service.get("build"):
-            assert (FILE.parent / build["context"] / build["dockerfile"]).resolve().exists()
-            assert (FILE.parent / build["context"]).resolve() == ROOT
-        else:
-            assert re.search(r":v?[0-9]+\.[0-9]+", service["image"])
+    """To a version, not to a name that moves; and each is built once, since two would collide."""
+    builds = [(each["image"], each["build"]) for each in services.values() if "build" in each]
+    others = {each["image"] for each in services.values()} - {image for image, _ in builds}
+
+    assert len(builds) == len(dict(builds)) == 2
+    for _, build in builds:
+        assert (FILE.parent / build["context"] / build["dockerfile"]).resolve().exists()
+        assert (FILE.parent / build["context"]).resolve() == ROOT
+    assert [image for image in others if not re.search(r":v?[0-9]+\.[0-9]+", image)] == []
 
 
 class Environ(dict[str, str]):

@@ -26,7 +26,7 @@ def test_bases_are_pinned_to_the_patch(name: str) -> None:
 
 
 def test_only_what_the_images_need_is_sent_to_the_builder() -> None:
-    """Whatever else lies about, secrets for example, cannot get into an image."""
+    """Whatever lies beside the two deployables cannot get into an image."""
     first, *others = (ROOT / ".dockerignore").read_text().splitlines()
 
     assert first == "*"
