@@ -83,7 +83,7 @@ def test_every_platform_starts_with_nothing_but_its_requirements(
 ) -> None:
     """As the deploy page lays them out, and without what only other platforms need."""
     adapter, own = PLATFORMS[platform]
-    directory = source.parent / platform
+    directory = tmp_path / platform
     files = source / "platforms" / platform
     if platform == "vercel":
         shutil.copytree(source, directory)
