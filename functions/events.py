@@ -165,12 +165,13 @@ async def _events(
     end = time.monotonic() + (min(seconds, BUFFERED) if buffered else seconds)
     version = NOTHING
     while (left := end - time.monotonic()) > 0:
-        told = str(position)
+        told = False
         for event in snapshot.events(position):
             yield event
+            told = True
         if snapshot.ended:
             return
-        if buffered and str(position) != told:
+        if buffered and told:
             break
         try:
             if snapshot.complete:
