@@ -1,16 +1,23 @@
 """A PostgreSQL for the session, a migrated template, a cheap copy of it for every test."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from local_dev.bench.pgbouncer import installed, pgbouncer
+from local_dev.bench.proxy import Proxy
 from local_dev.bench.stage import copy_database, database_url, prepare
 from local_dev.postgres import postgres
 from tests.project import ROOT
 
 NewDatabase = Callable[[str], str]
+
+Pooler = Callable[..., AbstractContextManager[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +61,23 @@ def database(new_database: NewDatabase, template: str) -> str:
 def empty_database(new_database: NewDatabase) -> str:
     """The URL of a database in which no worker has ever started."""
     return new_database("template1")
+
+
+@pytest.fixture
+def proxy(database: str) -> Iterator[Proxy]:
+    """A wire to the test's database, at a TCP port, that can be measured and cut."""
+    with Proxy(database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def pooler(database: str) -> Pooler:
+    """Starts a PgBouncer in front of the test's database; without one a skip, in CI a failure."""
+    program = installed()
+    if program is None:
+        assert not os.environ.get("CI"), "pgbouncer is needed"
+        pytest.skip("pgbouncer is not installed")
+    return partial(pgbouncer, program, database)
 
 
 @pytest.fixture(scope="session")

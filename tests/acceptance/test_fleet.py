@@ -1,21 +1,11 @@
 """Workers are killed, frozen, cut off, drained; their workflows go on elsewhere, and end once."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from local_dev.bench.processes import DEADLINE, Process, wait_until
 from local_dev.bench.proxy import Proxy
 from tests.fleet import Fleet, fleet, freeze, restart_postgres, restartable_postgres, thaw
-
-
-@pytest.fixture
-def workers(project: Path, database: str) -> Iterator[Fleet]:
-    """Workers on the test's database."""
-    with fleet(project, database) as started:
-        yield started
 
 
 def loaded(workers: Fleet, **environ: str) -> Process:

@@ -17,16 +17,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from tests.calls import finished, launched
-from tests.fleet import Fleet, fleet, freeze, thaw
+from tests.fleet import Fleet, freeze, thaw
 from tests.processes import ALL, free_port, serve
 from worker.locks import lease_name
-
-
-@pytest.fixture
-def workers(project: Path, database: str) -> Iterator[Fleet]:
-    """Workers on the test's database."""
-    with fleet(project, database) as started:
-        yield started
 
 
 def test_health_says_why_a_worker_takes_nothing(workers: Fleet) -> None:

@@ -1,39 +1,15 @@
 """Workers behind PgBouncer: a session of their own is enough, a shared one is not."""
 
-import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from functools import partial
-from pathlib import Path
 
 import pytest
 
-from local_dev.bench.pgbouncer import installed, pgbouncer
 from local_dev.bench.processes import DEADLINE
-from tests.fleet import Fleet, fleet
-
-Pooler = Callable[..., AbstractContextManager[str]]
+from tests.conftest import Pooler
+from tests.fleet import Fleet
 
 BOTH = 30
 """Connections to the server that are enough for two workers."""
-
-
-@pytest.fixture
-def workers(project: Path, database: str) -> Iterator[Fleet]:
-    """Workers on the test's database."""
-    with fleet(project, database) as started:
-        yield started
-
-
-@pytest.fixture
-def pooler(database: str) -> Pooler:
-    """Starts a PgBouncer in front of the test's database."""
-    program = installed()
-    if program is None:
-        assert not os.environ.get("CI"), "pgbouncer is needed"
-        pytest.skip("pgbouncer is not installed")
-    return partial(pgbouncer, program, database)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

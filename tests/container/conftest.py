@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_dev.bench.proxy import Proxy
-
 from .images import Image, Store, missing
 
 
@@ -31,10 +29,3 @@ def images(store: Store) -> dict[str, Image]:
 def image(request: pytest.FixtureRequest, images: dict[str, Image]) -> Image:
     """Each of the images."""
     return images[request.param]
-
-
-@pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """The test's database at a TCP port, as containers reach one."""
-    with Proxy(database) as proxy:
-        yield proxy

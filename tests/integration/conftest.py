@@ -13,7 +13,6 @@ from functions.client import engine, statements
 from functions.settings import settings
 from functions.tokens import keys
 from functions.waiting import watch
-from local_dev.bench.proxy import Proxy
 
 PER_INSTANCE = (settings, engine, statements, catalog, keys, watch, asgi.application)
 
@@ -51,10 +50,3 @@ def functions(serve: Serve, database: str) -> Iterator[TestClient]:
     """The functions on a database in which a worker has started once."""
     with serve(database) as client:
         yield client
-
-
-@pytest.fixture
-def proxy(database: str) -> Iterator[Proxy]:
-    """A wire that can be measured and cut."""
-    with Proxy(database) as proxy:
-        yield proxy

@@ -1,26 +1,20 @@
 """The functions behind PgBouncer in transaction mode, as serverless platforms need it."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local_dev.bench.pgbouncer import installed
-from local_dev.bench.pgbouncer import pgbouncer as started
+from tests.conftest import Pooler
 from tests.rows import alive, begin, finish
 
 from .conftest import Serve
 
 
 @pytest.fixture
-def pgbouncer(database: str) -> Iterator[str]:
+def pgbouncer(pooler: Pooler) -> Iterator[str]:
     """The URL of `database` through a PgBouncer with two server connections."""
-    program = installed()
-    if program is None:
-        assert not os.environ.get("CI"), "pgbouncer is needed"
-        pytest.skip("pgbouncer is not installed")
-    with started(program, database, size=2) as url:
+    with pooler(size=2) as url:
         yield url
 
 

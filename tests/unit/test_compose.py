@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from functions.settings import Settings as FunctionsSettings
 from tests.project import ROOT
+from tests.settings import unread
 from worker.settings import Settings as WorkerSettings
 
 FILE = ROOT / "local_dev" / "compose.yaml"
@@ -51,11 +52,7 @@ def test_every_setting_is_one_that_is_read(
     services: Any, service: str, settings: type[WorkerSettings] | type[FunctionsSettings]
 ) -> None:
     """With a value that the deployable accepts."""
-    environ = Environ(services[service]["environment"])
-
-    settings.from_env(environ)
-
-    assert set(environ) <= environ.read
+    assert unread(settings, services[service]["environment"]) == set()
 
 
 def test_workers_do_not_migrate_and_reach_postgres_itself(services: Any) -> None:
@@ -148,19 +145,6 @@ def test_images_are_pinned_or_built_from_this_project(services: Any) -> None:
         assert (FILE.parent / build["context"] / build["dockerfile"]).resolve().exists()
         assert (FILE.parent / build["context"]).resolve() == ROOT
     assert [image for image in others if not re.search(r":v?[0-9]+\.[0-9]+", image)] == []
-
-
-class Environ(dict[str, str]):
-    """Environment variables that know which of them were looked at."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        super().__init__(variables)
-        self.read: set[str] = set()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of a variable."""
-        self.read.add(name)
-        return super().get(name, default)
 
 
 def database(service: Any) -> Any:

@@ -1,8 +1,6 @@
 """What the functions can be told, and how they refuse it."""
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import create_engine, make_url
 
 from functions.errors import BadSetting
 from functions.settings import Settings
@@ -158,43 +156,6 @@ def test_origins_are_read_one_by_one() -> None:
 def test_the_keys_are_not_shown() -> None:
     """Not even their digests."""
     assert DIGEST not in repr(Settings.from_env(API_KEY))
-
-
-HANDED_OUT = [
-    "postgres://user:secret@host/database",
-    "postgresql://user:secret@host/database?sslmode=require&channel_binding=require",
-    "postgresql://user:secret@host/database?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem",
-    "postgresql://user:s%2Fe%40c%3Ar%25t@host:6543/database",
-    "postgresql://user.project:secret@[2001:db8::1]:5432/database",
-    "postgresql://user:secret@/database?host=/cloudsql/project:region:instance",
-    "postgresql://user:secret@host/database?options=endpoint%3Dname",
-]
-"""In the forms of Neon, Supabase, Cloud SQL, RDS and others."""
-
-
-@pytest.mark.parametrize("url", HANDED_OUT)
-def test_a_url_is_taken_as_providers_hand_it_out(url: str) -> None:
-    """And psycopg is told by SQLAlchemy what it would have read in the URL itself."""
-    settings = Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": url, "AUTH": "none"})
-
-    made = make_url(settings.database_url).set(drivername="postgresql+psycopg")
-    _, arguments = create_engine(made).dialect.create_connect_args(made)
-    told = {name: str(value) for name, value in arguments.items() if name != "context"}
-    assert told == conninfo_to_dict(url)
-
-
-@pytest.mark.parametrize("parameter", ["pgbouncer=true", "connection_limit=1"])
-def test_what_only_other_drivers_understand_is_refused_by_name(parameter: str) -> None:
-    """Prisma wants it in the URL, for example."""
-    environ = {"DBOS_SYSTEM_DATABASE_URL": f"{URL}?sslmode=require&{parameter}", "AUTH": "none"}
-
-    with pytest.raises(BadSetting) as refused:
-        Settings.from_env(environ)
-
-    assert str(refused.value) == (
-        f"DBOS_SYSTEM_DATABASE_URL must be without {parameter.partition('=')[0]}=, "
-        "which is no parameter of PostgreSQL's"
-    )
 
 
 def test_the_password_is_not_shown() -> None:

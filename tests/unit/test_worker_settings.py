@@ -3,8 +3,6 @@
 import socket
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import create_engine, make_url
 
 from worker.errors import BadSetting
 from worker.settings import Settings
@@ -77,43 +75,6 @@ def test_the_short_scheme_is_understood() -> None:
     settings = Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": "postgres://host/database"})
 
     assert settings.database_url == "postgresql://host/database"
-
-
-HANDED_OUT = [
-    "postgres://user:secret@host/database",
-    "postgresql://user:secret@host/database?sslmode=require&channel_binding=require",
-    "postgresql://user:secret@host/database?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem",
-    "postgresql://user:s%2Fe%40c%3Ar%25t@host:6543/database",
-    "postgresql://user.project:secret@[2001:db8::1]:5432/database",
-    "postgresql://user:secret@/database?host=/cloudsql/project:region:instance",
-    "postgresql://user:secret@host/database?options=endpoint%3Dname",
-]
-"""In the forms of Neon, Supabase, Cloud SQL, RDS and others."""
-
-
-@pytest.mark.parametrize("url", HANDED_OUT)
-def test_a_url_is_taken_as_providers_hand_it_out(url: str) -> None:
-    """And psycopg is told by SQLAlchemy what it would have read in the URL itself."""
-    settings = Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": url})
-
-    made = make_url(settings.database_url).set(drivername="postgresql+psycopg")
-    _, arguments = create_engine(made).dialect.create_connect_args(made)
-    told = {name: str(value) for name, value in arguments.items() if name != "context"}
-    assert told == conninfo_to_dict(url)
-
-
-@pytest.mark.parametrize("parameter", ["pgbouncer=true", "connection_limit=1"])
-def test_what_only_other_drivers_understand_is_refused_by_name(parameter: str) -> None:
-    """Prisma wants it in the URL, for example."""
-    environ = {"DBOS_SYSTEM_DATABASE_URL": f"{URL}?sslmode=require&{parameter}"}
-
-    with pytest.raises(BadSetting) as refused:
-        Settings.from_env(environ)
-
-    assert str(refused.value) == (
-        f"DBOS_SYSTEM_DATABASE_URL must be without {parameter.partition('=')[0]}=, "
-        "which is no parameter of PostgreSQL's"
-    )
 
 
 def test_the_password_is_not_shown() -> None:
