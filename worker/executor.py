@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
+from . import internals
 from .database import Pool
 from .lookout import Lookout
-from .outcomes import store_only_portable_json
 from .settings import Settings
 
 CONNECTIONS = 10
@@ -32,7 +32,7 @@ class Executor:
         """When each queue was last looked at, on the monotonic clock."""
         self.turns = 0
         """How often the event loop was free when `turn` had asked."""
-        store_only_portable_json()
+        internals.install()
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)

@@ -20,25 +20,26 @@ from .signatures import qualified
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_stock_serialize = DBOSPortableJSONSerializer.serialize
+Serialize = Callable[[DBOSPortableJSONSerializer, Any], str]
 
 
-def store_only_portable_json() -> None:
-    """Make everything that DBOS stores readable in every language, or an error.
+def portable(serialize: Serialize) -> Serialize:
+    """Make of DBOS's `serialize` one that raises TypeError or ValueError for what is no portable
+    JSON, NaN included.
 
     DBOS has one serializer of its own for whatever is portable JSON, of results and steps,
     events and errors, workflows and children; the one in its configuration does not replace it.
     """
-    DBOSPortableJSONSerializer.serialize = serialize  # type: ignore[method-assign]
 
+    @functools.wraps(serialize)
+    def serialize_portable(self: DBOSPortableJSONSerializer, value: Any) -> str:
+        text = serialize(self, value)
+        if "NaN" in text or "Infinity" in text:  # Perhaps only in a string.
+            json.loads(text, parse_constant=_refuse)
+        # Postgres stores UTF-8, which cannot hold a lone surrogate; an escape of JSON can.
+        return text.encode(errors="backslashreplace").decode()
 
-def serialize(self: DBOSPortableJSONSerializer, value: Any) -> str:
-    """Portable JSON; raises TypeError or ValueError for what is none, NaN included."""
-    text = _stock_serialize(self, value)
-    if "NaN" in text or "Infinity" in text:  # Perhaps only in a string.
-        json.loads(text, parse_constant=_refuse)
-    # Postgres stores UTF-8, which cannot hold a lone surrogate; an escape of JSON can.
-    return text.encode(errors="backslashreplace").decode()
+    return serialize_portable
 
 
 def _refuse(constant: str) -> None:

@@ -11,9 +11,11 @@ from dbos import DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
 from worker.errors import WorkflowExited
-from worker.outcomes import contained, serialize
+from worker.outcomes import contained, portable
 
 SERIALIZER = DBOSPortableJSONSerializer()
+
+serialize = portable(DBOSPortableJSONSerializer.serialize)
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, ["é"], {"a": ["NaN"]}, "Infinity", "\0"])

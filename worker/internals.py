@@ -1,0 +1,41 @@
+"""What stands in place of dbos's own: one named function each, with the reason why.
+
+`install` puts all of it in place when a worker starts; importing this module changes nothing.
+Each can be put in place by itself. What is replaced is named, so a release of dbos that has
+renamed it stops the start with an AttributeError.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from dbos import DBOSPortableJSONSerializer
+
+from . import outcomes
+
+Replacement = Callable[[], None]
+
+_MADE_BY = "__made_by__"
+
+
+def install() -> None:
+    """Put every replacement in place; those that are, stay as they are."""
+    for replacement in REPLACEMENTS:
+        replacement()
+
+
+def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put what `make` makes of `owner.name` in its place, once."""
+    original = getattr(owner, name)
+    made_by: tuple[Any, ...] = getattr(original, _MADE_BY, ())
+    if make not in made_by:
+        replacement = make(original)
+        setattr(replacement, _MADE_BY, (*made_by, make))
+        setattr(owner, name, replacement)
+
+
+def store_only_portable_json() -> None:
+    """DBOS writes NaN, which is no JSON, and half a character, which Postgres refuses."""
+    replace(DBOSPortableJSONSerializer, "serialize", outcomes.portable)
+
+
+REPLACEMENTS: tuple[Replacement, ...] = (store_only_portable_json,)
