@@ -55,7 +55,7 @@ class Settings:
             retention_days=_days(environ, "RETENTION_DAYS"),
             health_port=_whole(environ, "HEALTH_PORT", minimum=1, maximum=65535),
             otlp_endpoint=_otlp_endpoint(environ),
-            lead_after=_seconds(environ, "LEAD_AFTER", default=60.0, minimum=0.0),
+            lead_after=_seconds(environ, "LEAD_AFTER", default=5.0, minimum=0.0),
         )
 
 

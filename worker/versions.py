@@ -18,7 +18,11 @@ BUSY = 20.0
 """Seconds that other workers may take to publish."""
 
 UNSEEN = 5.0
-"""Seconds without a look after which one does not know who was alive meanwhile."""
+"""Seconds without a look after which one does not know who was alive meanwhile.
+
+Not more than GRACE of the lease: that much lies between the looks before and after a lease was lost
+and taken back, so a failover of Postgres, in which everybody loses theirs, starts the count again.
+"""
 
 logger = logging.getLogger("worker")
 

@@ -26,7 +26,7 @@ def test_defaults_need_only_a_database() -> None:
         retention_days=None,
         health_port=None,
         otlp_endpoint=None,
-        lead_after=60.0,
+        lead_after=5.0,
     )
     assert settings.executor_id.startswith(f"{socket.gethostname()}-")
 
