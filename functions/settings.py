@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Self
+from urllib.parse import quote, urlencode
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -66,7 +67,7 @@ def settings() -> Settings:
 def _database_url(environ: Mapping[str, str]) -> str:
     url = environ.get("DBOS_SYSTEM_DATABASE_URL", "")
     try:
-        conninfo_to_dict(url)
+        url = several_hosts(url)
         usable = bool(re.match("postgres(ql)?://", url) and make_url(url).database)
     except (ProgrammingError, ArgumentError, ValueError) as error:
         if unknown := re.search(r'URI query parameter: "(\w+)"', str(error)):
@@ -81,6 +82,29 @@ def _database_url(environ: Mapping[str, str]) -> str:
             "postgresql://user:password@host:5432/database"
         )
     return url
+
+
+def several_hosts(url: str) -> str:
+    """Write a URL with several hosts, in one of libpq's forms, in the form that SQLAlchemy takes.
+
+    `user@a:1,b/app` becomes `user@/app?host=a,b&port=1,`. Of the hosts, the one is wanted that can
+    be written to, if the URL does not say which. Raises ProgrammingError and ValueError.
+    """
+    told = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    hosts = told.get("host", "").split(",")
+    if len(hosts) == 1:
+        return url
+    ports = told.get("port", "").split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts) or not re.fullmatch("[0-9,]*", "".join(ports)):
+        raise ValueError("a port for each host, or one for all")
+    told["port"] = ",".join(ports)
+    user, password, database = (
+        quote(told.pop(name, ""), safe="") for name in ("user", "password", "dbname")
+    )
+    query = urlencode({"target_session_attrs": "read-write"} | told, quote_via=quote)
+    return f"postgresql://{user}:{password}@/{database}?{query}"
 
 
 def _app_name(environ: Mapping[str, str]) -> str:
