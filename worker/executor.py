@@ -11,6 +11,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from . import internals
 from .database import Pool
+from .listener import Listener
 from .lookout import Lookout
 from .settings import Settings
 
@@ -33,6 +34,8 @@ class Executor:
         self.turns = 0
         """How often the event loop was free when `turn` had asked."""
         internals.install()
+        self.listener = Listener()
+        internals.look_when_listening(self.listener)
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dbos import DBOSPortableJSONSerializer
+from dbos._sys_db_postgres import PostgresSystemDatabase
 
 from . import outcomes
+from .listener import Listener
 
 Replacement = Callable[[], None]
 
@@ -36,6 +38,11 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 def store_only_portable_json() -> None:
     """DBOS writes NaN, which is no JSON, and half a character, which Postgres refuses."""
     replace(DBOSPortableJSONSerializer, "serialize", outcomes.portable)
+
+
+def look_when_listening(listener: Listener) -> None:
+    """DBOS listens again a second after its session has ended, and misses what came meanwhile."""
+    replace(PostgresSystemDatabase, "_notification_listener", listener.instead_of)
 
 
 REPLACEMENTS: tuple[Replacement, ...] = (store_only_portable_json,)

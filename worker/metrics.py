@@ -79,6 +79,11 @@ class Metrics:
             "Workflows that this worker has taken over from dead ones.",
             value=self._take_over.workflows,
         )
+        yield CounterMetricFamily(
+            f"{PREFIX}listener_reconnects",
+            "Sessions that listen for signals and events, made after one had ended.",
+            value=self._executor.listener.reconnects,
+        )
         running = GaugeMetricFamily(
             f"{PREFIX}workflows_running", "Workflows that run in this worker.", labels=["queue"]
         )
