@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -185,9 +184,8 @@ def _accepted(workflow: Known) -> dict[str, Any]:
 
 def _pause(workflow: Workflow, outcome: Outcome) -> int:
     """Seconds after which asking again is worth it."""
-    if workflow.status == "DELAYED" and workflow.delayed_until is not None:
-        left = workflow.delayed_until / 1000 - time.time()
-        return min(max(math.ceil(left), 1), LONGEST_PAUSE)
+    if workflow.status == "DELAYED" and outcome.due_in is not None:
+        return min(max(math.ceil(outcome.due_in), 1), LONGEST_PAUSE)
     return 1 + outcome.ahead // STARTED_PER_SECOND
 
 

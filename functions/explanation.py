@@ -28,6 +28,7 @@ REASONS = (
     "no_partition_key",
     "no_live_worker",
     "no_live_worker_of_version",
+    "clocks_wrong",
     "owner_dead",
     "running",
     "waiting_for_signal",
@@ -46,7 +47,8 @@ class Situation:
     workflow: Row[Any]
     queue: Row[Any] | None
     workers: Sequence[Row[Any]]
-    """Of each version how many are alive; the version that leads is the first."""
+    """Of each version how many are alive, and how many of these take nothing since their clock is
+    wrong; the version that leads is the first."""
     published: bool
     """Whether the catalog has a workflow of this name."""
 
@@ -68,7 +70,7 @@ class Situation:
             case "DELAYED":
                 return self._delayed()
             case "ENQUEUED":
-                return self._no_worker() or self._blocked() or self._queued()
+                return self._no_worker() or self._wrong_clock() or self._blocked() or self._queued()
             case "PENDING":
                 return self._abandoned() or self._executing()
             case "SUCCESS":
@@ -93,6 +95,7 @@ class Situation:
             "ahead": workflow.ahead,
             "application_version": workflow.application_version,
             "live_workers": [{"version": v, "workers": n} for v, n in self.live.items()],
+            "workers_with_wrong_clocks": sum(each.wrong_clocks for each in self.workers) or None,
             "delayed_until": rfc3339(workflow.delayed_until) if self._is("DELAYED") else None,
             "deadline": rfc3339(workflow.deadline),
             "attempts": workflow.attempts,
@@ -123,6 +126,9 @@ class Situation:
         sentence = f"It is delayed until {_at(self.workflow.delayed_until)}"
         if not self.live:
             return Explanation("delayed", f"{sentence}; no worker is alive at the moment.")
+        if all(map(self._clocks_are_wrong, self.live)):
+            clocks = "nobody starts it then, since the clocks of all live workers are wrong"
+            return Explanation("delayed", f"{sentence}; {clocks}.")
         return Explanation("delayed", f"{sentence}{self._unpublished}.")
 
     @property
@@ -140,6 +146,21 @@ class Situation:
         return Explanation(
             "no_live_worker_of_version",
             f"It waits for a worker of version {self.version!r}; those alive are of {alive}.",
+        )
+
+    def _wrong_clock(self) -> Explanation | None:
+        if not self._clocks_are_wrong(self.version or ""):
+            return None
+        return Explanation(
+            "clocks_wrong",
+            f"It waits for a worker of version {self.version!r} whose clock is right; the clocks "
+            "of those alive differ from that of Postgres, so they take nothing.",
+        )
+
+    def _clocks_are_wrong(self, version: str) -> bool:
+        """Whether all live workers of a version take nothing, since their clocks are wrong."""
+        return any(
+            each.version == version and each.wrong_clocks >= each.workers for each in self.workers
         )
 
     def _blocked(self) -> Explanation | None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from .errors import (
 )
 from .parameters import Query, idempotency_key
 from .settings import settings
-from .tables import add_to_batch, holder
+from .tables import add_to_batch, holder, time_now
 from .tracing import trace_context
 from .waiting import LONGEST as LONGEST_WAIT
 
@@ -169,7 +170,7 @@ def enqueue(launch: Launch, client: DBOSClient) -> list[Launched]:
     if ids != launch.ids:
         there = visible(launch.by, ids[0])
         return [Launched(there.workflow_id, there.name, there.status)]
-    delay = options.get("delay_seconds")
+    delay = launch.options.get("delay_seconds")
     status, pause = ("DELAYED", math.ceil(delay)) if delay else ("ENQUEUED", 1)
     return [Launched(each, launch.workflow, status, pause=pause) for each in ids]
 
@@ -184,10 +185,17 @@ def _complete(launch: Launch, workflow: Workflow) -> EnqueueOptions:
     options = launch.options | EnqueueOptions(
         workflow_name=workflow.name, queue_name=workflow.queue
     )
+    if delay := launch.options.get("delay_seconds"):
+        options["delay_seconds"] = delay + _behind()
     if launch.key:
         options["workflow_id_reuse_policy"] = "reject"
         options["attributes"] = {FINGERPRINT: launch.fingerprint}
     return options
+
+
+def _behind() -> float:
+    """By how many seconds the clock here, from which DBOS delays, is behind that of Postgres."""
+    return time_now(engine()) - time.time()
 
 
 def _insert(launch: Launch, options: EnqueueOptions, client: DBOSClient) -> list[str]:

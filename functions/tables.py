@@ -65,7 +65,8 @@ STATUS = text(f"""
            coalesce(o.output, s.output) as output,
            coalesce(o.error, s.error) as error,
            e.value as progress,
-           e.serialization as progress_serialization
+           e.serialization as progress_serialization,
+           (s.delay_until_epoch_ms - extract(epoch from now()) * 1000)::float8 / 1000 as due_in
     from dbos.workflow_status s
     left join dbos.workflow_output o on o.workflow_uuid = s.workflow_uuid
     left join dbos.workflow_events e on e.workflow_uuid = s.workflow_uuid and e.key = 'progress'
@@ -159,6 +160,8 @@ RESUME = text("""
 """)
 """What DBOS does to resume a workflow. DBOS itself would start one again that is running."""
 
+TIME_NOW = text("select extract(epoch from clock_timestamp()) as now")
+
 HOLDER = text("""
     select workflow_uuid
     from dbos.workflow_status
@@ -206,6 +209,8 @@ HOLDERS = """
 LEASE = HOLDERS.format(name="'dbos-functions executor ' || :application || ' ' || s.executor_id")
 
 VERSION = HOLDERS.format(name="'dbos-functions version ' || :application || ' ' || v.version_name")
+
+CLOCK = HOLDERS.format(name="'dbos-functions clock ' || :application || ' ' || v.version_name")
 
 SITUATION = text(f"""
     with latest_step as (
@@ -290,12 +295,13 @@ QUEUE = text(f"""
 """)
 
 WORKERS = text(f"""
-    select v.version_name as version, ({VERSION}) as workers
+    select v.version_name as version, ({VERSION}) as workers, ({CLOCK}) as wrong_clocks
     from dbos.application_versions v
     where coalesce(v.application_name, :application) = :application
     order by v.version_timestamp desc
 """)
-"""The versions of an application, the one that leads first, and how many workers each has."""
+"""The versions of an application, the one that leads first, and how many workers each has: alive,
+and of these how many take nothing since their clock is wrong."""
 
 
 class Sight(TypedDict):
@@ -324,12 +330,15 @@ class Workflow(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a workflow has said of itself, and how many are before it in its queue, up to DEEP."""
+    """What a workflow has said of itself, how many are before it in its queue, up to DEEP, and how
+    long it is delayed."""
 
     result: Any
     error: Any
     progress: Any
     ahead: int
+    due_in: float | None
+    """Seconds until its delay ends, if it has one."""
 
 
 class Version(NamedTuple):
@@ -376,6 +385,7 @@ def status(engine: Engine, sight: Sight, workflow_id: str) -> tuple[Workflow, Ou
         error=loaded(row.error, row.serialization),
         progress=loaded(row.progress, row.progress_serialization),
         ahead=sum(each.ahead for each in position),
+        due_in=row.due_in,
     )
 
 
@@ -393,6 +403,11 @@ def stream_values(
         engine, STREAM_VALUES, workflow_id=workflow_id, offsets=json.dumps(offsets), limit=limit
     )
     return [StreamValue(row.key, row.offset, loaded(row.value, row.serialization)) for row in rows]
+
+
+def time_now(engine: Engine) -> float:
+    """Seconds since the epoch on Postgres's clock."""
+    return float(_rows(engine, TIME_NOW)[0].now)
 
 
 def holder(engine: Engine, queue: str, deduplication_id: str) -> str | None:

@@ -18,6 +18,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 
 from local_dev.bench.processes import Process, python, run, wait_until
 from local_dev.postgres import postgres
+from tests.project import ROOT
 
 UNFINISHED = """
 select count(*) from dbos.workflow_status where status in ('ENQUEUED', 'DELAYED', 'PENDING')
@@ -59,8 +60,16 @@ class Fleet:
 
     def begin(self, *options: str, **environ: str) -> Process:
         """A worker that starts."""
+        return self._begin(python("-m", "worker", *options), environ)
+
+    def start_with_clock(self, file: Path, **environ: str) -> Process:
+        """A worker on a machine whose clock is wrong by as many seconds as a file says."""
+        process = self._begin(shifted(file, "worker"), environ)
+        process.wait_until(lambda: process.said("executes"))
+        return process
+
+    def _begin(self, command: tuple[str, ...], environ: dict[str, str]) -> Process:
         settings = {"DBOS_SYSTEM_DATABASE_URL": self.database, "POLLING_INTERVAL": "0.3"}
-        command = python("-m", "worker", *options)
         return self._stack.enter_context(
             run(*command, cwd=self.project, environ=settings | environ)
         )
@@ -218,6 +227,11 @@ def _pg_ctl(action: str, data: Path) -> None:
         stdout=subprocess.DEVNULL,
         user=data.stat().st_uid,
     )
+
+
+def shifted(file: Path, *command: str) -> tuple[str, ...]:
+    """A command on a machine whose clock is wrong by as many seconds as a file says."""
+    return python(str(ROOT / "tests" / "shifted.py"), str(file), *command)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dbos import DBOS
 from . import queues, workflows
 from .adopt import Adopted, adopt
 from .catalog import Entry
+from .clock import ClockSign
 from .database import check_database
 from .declarations import find_workflows
 from .errors import EXPECTED, sentence
@@ -87,7 +88,8 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         take_over = TakeOver(settings)
         take_over.own()
         flush = export_traces(settings)
-        executor = Executor(settings, may_take=lambda: lease.held)
+        clock = lease.clock
+        executor = Executor(settings, lambda: lease.held and clock.is_right, clock)
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
             serve_health(settings.health_port, Health(executor, lease), metrics)
@@ -96,6 +98,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
             handed_over_on_failure(executor, settings),
         ):
             duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
+            duties.append(ClockSign(settings, clock))
             lease.keep(duties, on_silence=executor.pool.cut)
             executor.launch()
             queues.register(settings.polling_interval)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from . import internals
+from .clock import Clock
 from .database import Pool
 from .listener import Listener
 from .lookout import Lookout
@@ -24,7 +25,7 @@ logger = logging.getLogger("worker")
 class Executor:
     """What executes workflows; `may_take` says, before every look at a queue, if it may."""
 
-    def __init__(self, settings: Settings, may_take: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, may_take: Callable[[], bool], clock: Clock) -> None:
         self._may_take = may_take
         self.closed = False
         self.polls: Counter[str] = Counter()
@@ -36,6 +37,8 @@ class Executor:
         internals.install()
         self.listener = Listener()
         internals.look_when_listening(self.listener)
+        internals.tell_the_time_of(clock)
+        internals.leave_sweeps_to_others(clock)
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)

@@ -35,6 +35,8 @@ class Health:
             return "draining"
         if not self._lease.held:
             return "the lease is not held"
+        if problem := self._lease.clock.problem():
+            return problem
         return self._not_polled(before_the_first=-math.inf)
 
     def stuck(self) -> str | None:

@@ -8,10 +8,20 @@ renamed it stops the start with an AttributeError.
 from collections.abc import Callable
 from typing import Any
 
-from dbos import DBOSPortableJSONSerializer
+from dbos import (
+    DBOSPortableJSONSerializer,
+    _client,
+    _context,
+    _core,
+    _dbos,
+    _debouncer,
+    _enqueue_options,
+    _sys_db,
+)
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
 from . import outcomes
+from .clock import Clock
 from .listener import Listener
 
 Replacement = Callable[[], None]
@@ -46,3 +56,17 @@ def look_when_listening(listener: Listener) -> None:
 
 
 REPLACEMENTS: tuple[Replacement, ...] = (store_only_portable_json,)
+
+TIMED = (_client, _context, _core, _dbos, _debouncer, _enqueue_options, _sys_db)
+"""The modules of dbos that call `time.time()`."""
+
+
+def tell_the_time_of(clock: Clock) -> None:
+    """DBOS delays, cancels and wakes by the clock of the machine that it runs on."""
+    for module in TIMED:
+        replace(module, "time", clock.in_place_of)
+
+
+def leave_sweeps_to_others(clock: Clock) -> None:
+    """The one process that sweeps keeps the others from it, also while its own clock is wrong."""
+    replace(PostgresSystemDatabase, "background_job_lock", clock.while_right)

@@ -15,6 +15,8 @@ from typing import Any
 
 import psycopg
 
+from .clock import Clock
+from .clock import steady as _now
 from .database import Connection, connect, within
 from .errors import LeaseHeld, sentence
 from .locks import lease_name, version_name
@@ -73,6 +75,8 @@ class Lease:
         self._client = f"dbos-functions lease {settings.executor_id}"[:63]  # As Postgres does.
         self._name = lease_name(settings.app_name, settings.executor_id)
         self._version = version_name(settings.app_name, settings.app_version)
+        self.clock = Clock()
+        """Asked with every sign of life; the lease is not held before it was."""
         self._connection: Connection | None = None
         self._backend: int | None = None
         self._taken_at = math.inf
@@ -134,6 +138,7 @@ class Lease:
         former, (self._backend, *_) = self._backend, _row(connection, LIMITS, limits)
         if former:  # A session of ours that was cut off and does not know it yet.
             connection.execute(END_FORMER, (former, self._client))
+        self.clock.ask(connection)
         names = (self._name, self._version)
         return dict(zip(names, _row(connection, TAKE, names), strict=True))
 
@@ -158,7 +163,7 @@ class Lease:
         assert self._connection
         begun = _now()
         with within(self._connection, TRUST):
-            self._connection.execute("select 1")
+            self.clock.ask(self._connection)
         self._alive_at = begun
         for duty in duties:
             if self.settled:
@@ -184,11 +189,6 @@ class Lease:
             else:
                 logger.info("the lease is back")
                 return
-
-
-def _now() -> float:
-    """Seconds on a clock that goes on while the machine is suspended, where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _row(connection: Connection, statement: str, parameters: Any) -> tuple[Any, ...]:

@@ -13,6 +13,10 @@ select case when pg_try_advisory_lock(hashtextextended(%(name)s, 0))
     then pg_advisory_unlock(hashtextextended(%(name)s, 0)) else false end
 """
 
+SHARE = "select pg_try_advisory_lock_shared(hashtextextended(%s, 0))"
+
+UNSHARE = "select pg_advisory_unlock_shared(hashtextextended(%s, 0))"
+
 CATALOG = "dbos-functions catalog"
 
 
@@ -24,6 +28,11 @@ def lease_name(application: str, executor_id: str) -> str:
 def version_name(application: str, version: str) -> str:
     """What all executors of a version hold together as long as they live."""
     return f"dbos-functions version {application} {version}"
+
+
+def clock_name(application: str, version: str) -> str:
+    """What executors of a version hold together that take nothing since their clocks are wrong."""
+    return f"dbos-functions clock {application} {version}"
 
 
 def retention_name(application: str) -> str:
@@ -39,3 +48,13 @@ def is_free(connection: Connection, name: str) -> bool:
 def try_lock(connection: Connection, name: str) -> bool:
     """Take a lock until the end of the transaction, if nobody holds it."""
     return connection.execute(TRY, (name,)).fetchone() == (True,)
+
+
+def share(connection: Connection, name: str) -> None:
+    """Hold a lock together with others, until `unshare` or the end of the session."""
+    connection.execute(SHARE, (name,))
+
+
+def unshare(connection: Connection, name: str) -> None:
+    """Hold a lock no longer that one holds together with others."""
+    connection.execute(UNSHARE, (name,))

@@ -74,6 +74,11 @@ class Metrics:
         yield GaugeMetricFamily(
             f"{PREFIX}lease_held", "Whether this worker holds its lease.", value=self._lease.held
         )
+        yield GaugeMetricFamily(
+            f"{PREFIX}clock_offset_seconds",
+            "By how much the clock of this worker's machine is ahead of Postgres's.",
+            value=self._lease.clock.offset,
+        )
         yield CounterMetricFamily(
             f"{PREFIX}takeovers",
             "Workflows that this worker has taken over from dead ones.",

@@ -1,7 +1,6 @@
 """Every SQL statement over DBOS's own tables, where DBOS has no method that fits.
 
-Times are those of Postgres, in milliseconds as in the tables; only for what is DELAYED, DBOS looks
-at the clock of one of the workers.
+Times are those of Postgres, in milliseconds as in the tables.
 """
 
 from psycopg.sql import SQL

@@ -35,6 +35,16 @@ def test_a_warm_launch_is_frugal(functions: TestClient, proxy: Proxy) -> None:
     assert 0 < proxy.round_trips - before[1] <= 4
 
 
+def test_a_delay_costs_one_round_trip(functions: TestClient, proxy: Proxy) -> None:
+    """It is counted from what Postgres's clock says."""
+    functions.post("/launch/greeting?delay=60")
+    before = proxy.round_trips
+
+    assert functions.post("/launch/greeting?delay=60").status_code == 202
+
+    assert 0 < proxy.round_trips - before <= 5
+
+
 @pytest.mark.parametrize(("status", "most"), [("SUCCESS", 1), ("ENQUEUED", 2)])
 def test_a_warm_status_is_frugal(
     functions: TestClient, proxy: Proxy, database: str, status: str, most: int

@@ -1,13 +1,17 @@
 """`explain`: the truth from the tables and the locks, for each reason there is."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 
 from functions.explanation import REASONS
+from local_dev.bench.stage import APPLICATION
 from tests.rows import alive, begin, declare_queue, finish, record, update
+from worker.locks import clock_name, share
 
 from .test_waiting import launched
 
@@ -298,3 +302,37 @@ def test_it_has_ended(functions: TestClient, database: str, status: str, reason:
 def test_an_unknown_workflow_is_not_explained(functions: TestClient) -> None:
     """404."""
     assert functions.get("/explain/unknown").status_code == 404
+
+
+def test_the_clocks_of_all_workers_are_wrong(functions: TestClient, database: str) -> None:
+    """Of those that could execute it; one whose clock is right takes it."""
+    waiting = enqueued(functions, database)
+    delayed = functions.post("/launch/greeting?delay=600").json()["workflow_id"]
+
+    with wrong_clock(database, "1"):
+        reason, sentence, facts = explained(functions, waiting)
+        later = explained(functions, delayed)
+        with alive(database, "1", executor="other"):
+            beside = explained(functions, waiting)[0]
+        with alive(database, "0", "1", executor="other"):
+            update(database, waiting, application_version="0")
+            other_version = explained(functions, waiting)[0]
+
+    assert reason == "clocks_wrong"
+    assert sentence == (
+        "It waits for a worker of version '1' whose clock is right; the clocks of those alive "
+        "differ from that of Postgres, so they take nothing."
+    )
+    assert facts["live_workers"] == [{"version": "1", "workers": 1}]
+    assert facts["workers_with_wrong_clocks"] == 1
+    assert later[0] == "delayed"
+    assert "since the clocks of all live workers are wrong" in later[1]
+    assert (beside, other_version) == ("queued", "queued")
+
+
+@contextmanager
+def wrong_clock(database: str, version: str) -> Iterator[None]:
+    """A worker of this version is alive, and takes nothing."""
+    with alive(database, version), psycopg.connect(database) as connection:
+        share(connection, clock_name(APPLICATION, version))
+        yield

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from worker.clock import Clock
 from worker.executor import Executor
 from worker.health import POLLED, Health
 from worker.lease import Lease
@@ -33,6 +34,6 @@ def test_only_a_stuck_worker_is_to_be_started_again(
     ages = {} if polled is None else {queue.name: polled for queue in QUEUES}
     polled_at = {name: time.monotonic() - age for name, age in ages.items()}
     executor = cast(Executor, SimpleNamespace(closed=closed, polled_at=polled_at))
-    health = Health(executor, cast(Lease, SimpleNamespace(held=held)))
+    health = Health(executor, cast(Lease, SimpleNamespace(held=held, clock=Clock())))
 
     assert (health.problem() is None, health.stuck() is None) == (ready, alive)
