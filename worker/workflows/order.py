@@ -1,10 +1,11 @@
 """An order: reserve stock, wait for the payment, ship; undo what was done if that fails.
 
 Each step stands for a call to another system. DBOS may run a step again after a crash, so
-every call carries the order's id as its idempotency key.
+every call carries the order's id as its idempotency key. All is `async`, since orders wait: a
+worker holds thousands that wait for their payment, and no thread for any of them.
 """
 
-import time
+import asyncio
 from typing import Annotated, Literal
 
 from dbos import DBOS
@@ -39,39 +40,39 @@ def may_succeed_later(error: BaseException) -> bool:
 
 
 @DBOS.step(name="reserve", retries_allowed=True, max_attempts=5, should_retry=may_succeed_later)
-def reserve(order_id: str, item: str, quantity: int) -> None:
+async def reserve(order_id: str, item: str, quantity: int) -> None:
     """Ask the warehouse to hold `quantity` of `item` for this order."""
     if quantity > STOCK:
         raise OutOfStock(f"{quantity} of {item} ordered, {STOCK} in stock")
-    time.sleep(1)
+    await asyncio.sleep(1)
 
 
 @DBOS.step(name="release", retries_allowed=True, max_attempts=5)
-def release(order_id: str) -> None:
+async def release(order_id: str) -> None:
     """Undo `reserve`."""
-    time.sleep(1)
+    await asyncio.sleep(1)
 
 
 @DBOS.step(name="ship", retries_allowed=True, max_attempts=5)
-def ship(order_id: str) -> str:
+async def ship(order_id: str) -> str:
     """Ask the carrier for a parcel; returns its tracking number."""
-    time.sleep(1)
+    await asyncio.sleep(1)
     return f"PARCEL-{order_id[:8]}"
 
 
 @DBOS.step(name="refund", retries_allowed=True, max_attempts=5)
-def refund(order_id: str) -> None:
+async def refund(order_id: str) -> None:
     """Give the money back."""
-    time.sleep(1)
+    await asyncio.sleep(1)
 
 
-def progress(done: int, message: str) -> None:
+async def progress(done: int, message: str) -> None:
     """Tell whoever follows the order."""
-    DBOS.set_event("progress", {"done": done, "total": 3, "message": message})
+    await DBOS.set_event_async("progress", {"done": done, "total": 3, "message": message})
 
 
 @workflow(queue="order_queue", signals={"payment": Payment})
-def order(
+async def order(
     item: str = "book",
     quantity: Annotated[int, Field(ge=1)] = 1,
     payment_timeout: Annotated[float, Field(gt=0, description="seconds")] = 60.0,
@@ -84,28 +85,28 @@ def order(
     order_id = DBOS.workflow_id
     assert order_id is not None  # It is set in every workflow.
 
-    reserve(order_id, item, quantity)
-    progress(1, f"{quantity} of {item} reserved, waiting for the payment")
+    await reserve(order_id, item, quantity)
+    await progress(1, f"{quantity} of {item} reserved, waiting for the payment")
 
-    payment = DBOS.recv("payment", timeout_seconds=payment_timeout)
+    payment = await DBOS.recv_async("payment", timeout_seconds=payment_timeout)
     if payment == {"paid": True}:
-        progress(2, "paid, shipping")
-        tracking = ship_or_undo(order_id)
-        progress(3, f"shipped as {tracking}")
+        await progress(2, "paid, shipping")
+        tracking = await ship_or_undo(order_id)
+        await progress(3, f"shipped as {tracking}")
         return {"state": "shipped", "tracking": tracking}
 
     state: Literal["cancelled", "expired"] = "expired" if payment is None else "cancelled"
-    progress(2, f"{state}, releasing the stock")
-    release(order_id)
-    progress(3, f"{state}, stock released")
+    await progress(2, f"{state}, releasing the stock")
+    await release(order_id)
+    await progress(3, f"{state}, stock released")
     return {"state": state, "tracking": None}
 
 
-def ship_or_undo(order_id: str) -> str:
+async def ship_or_undo(order_id: str) -> str:
     """Ship; if that fails for good, undo the steps before it, last one first, and fail."""
     try:
-        return ship(order_id)
+        return await ship(order_id)
     except Exception:
-        refund(order_id)
-        release(order_id)
+        await refund(order_id)
+        await release(order_id)
         raise
