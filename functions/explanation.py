@@ -23,6 +23,7 @@ REASONS = (
     "queued",
     "concurrency_limit",
     "worker_concurrency_limit",
+    "worker_threads_limit",
     "rate_limit",
     "no_queue",
     "no_partition_key",
@@ -48,7 +49,7 @@ class Situation:
     queue: Row[Any] | None
     workers: Sequence[Row[Any]]
     """Of each version how many are alive, and how many of these take nothing since their clock is
-    wrong; the version that leads is the first."""
+    wrong, or nothing that needs a thread; the version that leads is the first."""
     published: bool
     """Whether the catalog has a workflow of this name."""
 
@@ -70,7 +71,13 @@ class Situation:
             case "DELAYED":
                 return self._delayed()
             case "ENQUEUED":
-                return self._no_worker() or self._wrong_clock() or self._blocked() or self._queued()
+                return (
+                    self._no_worker()
+                    or self._wrong_clock()
+                    or self._blocked()
+                    or self._no_thread()
+                    or self._queued()
+                )
             case "PENDING":
                 return self._abandoned() or self._executing()
             case "SUCCESS":
@@ -174,6 +181,16 @@ class Situation:
                 "no_partition_key", f"The queue {name!r} is partitioned, and it has no key."
             )
         return _limit(name, queue, self.live[self.version or ""])
+
+    def _no_thread(self) -> Explanation | None:
+        """The limit of all live workers, of which async workflows know nothing: they are taken."""
+        alive = [each for each in self.workers if each.version == self.version]
+        if not all(each.without_threads >= each.workers for each in alive):
+            return None
+        return Explanation(
+            "worker_threads_limit",
+            "Every live worker executes as many sync workflows as it has threads for.",
+        )
 
     def _queued(self) -> Explanation:
         ahead, name = self.workflow.ahead, self.workflow.queue

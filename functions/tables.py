@@ -211,6 +211,7 @@ LEASE = HOLDERS.format(name="'dbos-functions executor ' || :application || ' ' |
 VERSION = HOLDERS.format(name="'dbos-functions version ' || :application || ' ' || v.version_name")
 
 CLOCK = HOLDERS.format(name="'dbos-functions clock ' || :application || ' ' || v.version_name")
+THREADS = HOLDERS.format(name="'dbos-functions threads ' || :application || ' ' || v.version_name")
 
 SITUATION = text(f"""
     with latest_step as (
@@ -295,13 +296,14 @@ QUEUE = text(f"""
 """)
 
 WORKERS = text(f"""
-    select v.version_name as version, ({VERSION}) as workers, ({CLOCK}) as wrong_clocks
+    select v.version_name as version, ({VERSION}) as workers, ({CLOCK}) as wrong_clocks,
+        ({THREADS}) as without_threads
     from dbos.application_versions v
     where coalesce(v.application_name, :application) = :application
     order by v.version_timestamp desc
 """)
 """The versions of an application, the one that leads first, and how many workers each has: alive,
-and of these how many take nothing since their clock is wrong."""
+and of these how many take nothing since their clock is wrong, or nothing that needs a thread."""
 
 
 class Sight(TypedDict):

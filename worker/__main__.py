@@ -11,7 +11,6 @@ from dbos import DBOS
 from . import queues, workflows
 from .adopt import Adopted, adopt
 from .catalog import Entry
-from .clock import ClockSign
 from .database import check_database
 from .declarations import find_workflows
 from .errors import EXPECTED, sentence
@@ -26,6 +25,7 @@ from .migrate import check_migrated, migrate
 from .orphans import Orphans
 from .retention import keep_deleting
 from .settings import Settings
+from .signs import signs
 from .takeover import TakeOver
 from .tracing import export_traces
 from .versions import Leadership
@@ -98,7 +98,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
             handed_over_on_failure(executor, settings),
         ):
             duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
-            duties.append(ClockSign(settings, clock))
+            duties += signs(settings, clock, executor)
             lease.keep(duties, on_silence=executor.pool.cut)
             executor.launch()
             queues.register(settings.polling_interval)

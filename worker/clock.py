@@ -13,8 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from .database import Connection
-from .locks import clock_name, share, unshare
-from .settings import Settings
 
 TOLERATED_SECONDS = 5.0
 """How wrong the machine's clock may be. Where NTP runs, it is right to milliseconds; nobody keeps
@@ -133,28 +131,6 @@ class Watch:
     def __getattr__(self, name: str) -> Any:
         """Everything else is the module's."""
         return getattr(self._module, name)
-
-
-class ClockSign:
-    """The lock by which the functions know that this worker takes nothing because of its clock.
-
-    A duty of the lease: its session holds the lock for as long as the clock is wrong.
-    """
-
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._name = clock_name(settings.app_name, settings.app_version)
-        self._clock = clock
-        self._held_on: Connection | None = None
-
-    def __call__(self, connection: Connection) -> None:
-        """Hold the lock, or not, as the clock is now."""
-        right, held = self._clock.is_right, self._held_on is connection
-        if held and right:
-            unshare(connection, self._name)
-            self._held_on = None
-        elif not held and not right:
-            share(connection, self._name)
-            self._held_on = connection
 
 
 def steady() -> float:

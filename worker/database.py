@@ -6,8 +6,9 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import Lock, Timer
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 
@@ -18,6 +19,7 @@ from sqlalchemy.event import listen
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from .cutter import Cutter
 from .errors import DatabaseUnreachable, TransactionPooler
 
 IDLE_TRANSACTION = 5.0
@@ -56,16 +58,14 @@ def connected(url: str, application_name: str, *, seconds: float = 30.0) -> Iter
         yield connection
 
 
-@contextmanager
-def within(connection: Connection, seconds: float) -> Iterator[None]:
+def within(connection: Connection, seconds: float) -> AbstractContextManager[None]:
     """Cut `connection` when the block takes longer; psycopg itself would wait for ever."""
-    timer = Timer(seconds, _cut, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return _cutter().within(connection, seconds)
+
+
+@cache
+def _cutter() -> Cutter[Connection]:
+    return Cutter(_cut)
 
 
 def _cut(connection: Connection) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from . import internals
+from .capacity import Capacity
 from .clock import Clock
 from .database import Pool
 from .listener import Listener
 from .lookout import Lookout
 from .settings import Settings
+from .threads import Claim, Pools
 
 CONNECTIONS = 10
 """DBOS's pool. With the lease's and the listener's, a worker needs about 12 connections."""
@@ -31,7 +33,8 @@ class Executor:
         self.polls: Counter[str] = Counter()
         """How often each queue was looked at; what it had claimed before has been started."""
         self.polled_at: dict[str, float] = {}
-        """When each queue was last looked at, on the monotonic clock."""
+        """When each queue was last looked at, or something that was claimed there begun, on the
+        monotonic clock."""
         self.turns = 0
         """How often the event loop was free when `turn` had asked."""
         internals.install()
@@ -44,19 +47,30 @@ class Executor:
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)
         self._lookout = Lookout(self.pool.engine, settings.polling_interval)
         self._dbos = DBOS(config=_config(settings, self.pool))
+        self._most = settings.max_threads
+        self._capacity: Capacity | None = None
 
     def launch(self) -> None:
         """Start to execute; everything that DBOS needs must be in the database."""
         DBOS.launch()
+        self._pools.start_clerks()
+        self._capacity = capacity = Capacity(self._pools, self._most, self._async_workflows())
         system_database = self._dbos._sys_db
         dequeue_scopes = system_database.dequeue_scopes
 
         def guarded(queue_name: str) -> list[str | None]:
             self.polls[queue_name] += 1
             self.polled_at[queue_name] = time.monotonic()
+            capacity.looks(queue_name)
             full = self.takes and self._lookout.wait(queue_name)
             return dequeue_scopes(queue_name) if full and self.takes else []
 
+        def dispatched(queue_name: str) -> None:
+            self.polled_at[queue_name] = time.monotonic()
+            capacity.begun(queue_name)
+
+        internals.bound_claims(system_database, capacity)
+        internals.tell_dispatches(dispatched)
         system_database.dequeue_scopes = guarded  # type: ignore[method-assign]
         self._lookout.start()
 
@@ -76,7 +90,37 @@ class Executor:
     @property
     def takes(self) -> bool:
         """Whether new workflows are taken from the queues."""
-        return not self.closed and self._may_take()
+        return not self.closed and not self.starved and self._may_take()
+
+    @property
+    def starved(self) -> bool:
+        """Whether no thread can be started, and none is free."""
+        return self._capacity is not None and self._capacity.starved
+
+    @property
+    def full(self) -> bool:
+        """Whether no workflow is taken that needs a thread."""
+        return self._capacity is not None and self._capacity.full
+
+    @property
+    def threads_held(self) -> int:
+        """How many sync workflows hold a thread."""
+        return self._pools.held if self._capacity else 0
+
+    def turned_away(self) -> set[Claim]:
+        """The runs that were claimed but had no thread, each of them told once."""
+        turned_away = self._pools.turned_away if self._capacity else set()
+        return {turned_away.pop() for _ in range(len(turned_away))}
+
+    @property
+    def _pools(self) -> Pools:
+        pools = self._dbos._executor
+        assert isinstance(pools, Pools)
+        return pools
+
+    def _async_workflows(self) -> list[str]:
+        functions = self._dbos._registry.workflow_info_map.items()
+        return [name for name, function in functions if internals.is_async(function)]
 
     def close(self, queues: Iterable[str], *, seconds: float) -> None:
         """Take nothing new from now on, and wait some seconds for claims under way to begin."""
@@ -111,6 +155,7 @@ def _config(settings: Settings, pool: Pool) -> DBOSConfig:
         "serializer": DBOSPortableJSONSerializer(),
         "enable_otlp": settings.otlp_endpoint is not None,
         "log_level": "WARNING",
+        "max_executor_threads": settings.max_threads,
     }
 
 

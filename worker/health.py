@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,7 +19,8 @@ from .metrics import Metrics
 from .queues import QUEUES
 
 POLLED = 60.0
-"""Seconds that may pass from one look at a queue to the next, with a thousand to start between."""
+"""Seconds that may pass from one look at a queue to the next, or from one workflow that is started
+to the next: a worker that is overloaded makes progress, one that is stuck makes none."""
 
 
 class Health:
@@ -37,6 +39,8 @@ class Health:
             return "the lease is not held"
         if problem := self._lease.clock.problem():
             return problem
+        if self._executor.starved:
+            return "no thread can be started"
         return self._not_polled(before_the_first=-math.inf)
 
     def stuck(self) -> str | None:
@@ -58,6 +62,13 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Where no thread can be started, answer in this one: the platform would end the worker."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self.process_request_thread(request, client_address)
+
     def server_bind(self) -> None:
         """Bind without the name lookup of http.server, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
@@ -67,6 +78,9 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
 
 class Handler(WSGIRequestHandler):
     """Logs nothing: probes come every few seconds."""
+
+    timeout = 5.0
+    """Seconds that a client may take to send its request."""
 
     def log_message(self, format: str, *args: object) -> None:
         """Do not log the request."""

@@ -5,7 +5,10 @@ Each can be put in place by itself. What is replaced is named, so a release of d
 renamed it stops the start with an AttributeError.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from dbos import (
@@ -16,11 +19,15 @@ from dbos import (
     _dbos,
     _debouncer,
     _enqueue_options,
+    _outcome,
+    _queue,
     _sys_db,
+    _workflow_commands,
 )
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
-from . import outcomes
+from . import lost, outcomes, threads
+from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
 
@@ -55,8 +62,6 @@ def look_when_listening(listener: Listener) -> None:
     replace(PostgresSystemDatabase, "_notification_listener", listener.instead_of)
 
 
-REPLACEMENTS: tuple[Replacement, ...] = (store_only_portable_json,)
-
 TIMED = (_client, _context, _core, _dbos, _debouncer, _enqueue_options, _sys_db)
 """The modules of dbos that call `time.time()`."""
 
@@ -70,3 +75,87 @@ def tell_the_time_of(clock: Clock) -> None:
 def leave_sweeps_to_others(clock: Clock) -> None:
     """The one process that sweeps keeps the others from it, also while its own clock is wrong."""
     replace(PostgresSystemDatabase, "background_job_lock", clock.while_right)
+
+
+def share_out_threads() -> None:
+    """DBOS has one pool without bound for all: runs that wait, steps, and what it writes."""
+    replace(_dbos, "ThreadPoolExecutor", _pools)
+
+
+def _pools(_: object) -> Callable[..., threads.Pools]:
+    return functools.partial(threads.Pools, claim_of)
+
+
+def claim_of(function: object, arguments: tuple[Any, ...]) -> threads.Claim | None:
+    """Which sync run a call that DBOS has its pool make executes, if it does."""
+    if function is not _core._execute_workflow_wthread:
+        return None
+    _, status, _, context, *_ = arguments
+    return status["workflow_uuid"], context.owner_xid or ""
+
+
+def write_with_clerks() -> None:
+    """Steps that take long would leave no thread to write the outcomes of async runs."""
+    for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
+        replace(module, "asyncio", _with_clerks)
+
+
+def _with_clerks(asyncio: ModuleType) -> Any:
+    return threads.with_clerks(asyncio, _pools_at_hand, _runs_users_code)
+
+
+def _pools_at_hand() -> object:
+    return getattr(_dbos._dbos_global_instance, "_executor_field", None)
+
+
+def _runs_users_code(function: Callable[..., Any]) -> bool:
+    """Whether it is what DBOS hands to a thread for a sync step."""
+    return getattr(function, "__qualname__", "").startswith("run_step_async.")
+
+
+def let_go_of_lost_runs() -> None:
+    """A run that another worker has would poll for its end, and a sync one hold its thread."""
+    replace(_core, "_get_wf_invoke_func", lost.let_go)
+
+
+def start_queues_patiently() -> None:
+    """A queue for which no thread can be started would end the thread that starts them all."""
+    replace(_queue, "threading", threads.patient)
+
+
+def tell_dispatches(dispatched: Callable[[str], object]) -> None:
+    """To start what one look at a queue has claimed may take long: tell of each workflow."""
+
+    def make(execute: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(execute)
+        def execute_and_tell(dbos: Any, status: Any, owner_xid: str) -> Any:
+            try:
+                return execute(dbos, status, owner_xid)
+            finally:
+                dispatched(status["queue_name"])
+
+        return execute_and_tell
+
+    replace(_queue, "execute_dequeued_workflow", make)
+
+
+def is_async(workflow: Any) -> bool:
+    """Whether a workflow holds no thread; before Python 3.12, DBOS hides that from `inspect`."""
+    return inspect.iscoroutinefunction(workflow.__orig_func)
+
+
+def bound_claims(system_database: Any, capacity: Capacity) -> None:
+    """DBOS bounds what runs at the same time by queue, but not how many threads that holds."""
+    name = system_database.tables.workflow_status.c.name
+    replace(system_database, "start_queued_workflows", capacity.bound)
+    replace(system_database, "start_queued_partitioned_workflows", capacity.bound_partitioned)
+    replace(system_database, "_claim_gate", functools.partial(capacity.gate, name))
+
+
+REPLACEMENTS: tuple[Replacement, ...] = (
+    store_only_portable_json,
+    share_out_threads,
+    write_with_clerks,
+    let_go_of_lost_runs,
+    start_queues_patiently,
+)

@@ -40,6 +40,11 @@ def retention_name(application: str) -> str:
     return f"dbos-functions retention {application}"
 
 
+def threads_name(application: str, version: str) -> str:
+    """What those executors of a version hold that take nothing more that needs a thread."""
+    return f"dbos-functions threads {application} {version}"
+
+
 def is_free(connection: Connection, name: str) -> bool:
     """Whether nobody holds a lock at this moment."""
     return connection.execute(PROBE, {"name": name}).fetchone() == (True,)

@@ -89,6 +89,11 @@ class Metrics:
             "Sessions that listen for signals and events, made after one had ended.",
             value=self._executor.listener.reconnects,
         )
+        yield GaugeMetricFamily(
+            f"{PREFIX}threads_held",
+            "Sync workflows that hold a thread of this worker, at most MAX_THREADS.",
+            value=self._executor.threads_held,
+        )
         running = GaugeMetricFamily(
             f"{PREFIX}workflows_running", "Workflows that run in this worker.", labels=["queue"]
         )

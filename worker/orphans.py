@@ -51,6 +51,7 @@ class Orphans:
         self._settings = settings
         self._suspects: dict[Claim, Sighting] = {}
         self._strangers: dict[str, float] = {}
+        self._turned_away: set[tuple[str, str]] = set()
 
     def __call__(self, connection: Connection) -> None:
         """Do it with those that were suspected long enough, and look for new suspects."""
@@ -58,10 +59,21 @@ class Orphans:
             "executor": self._settings.executor_id,
             "application": self._settings.app_name,
         }
+        self._turned_away |= self._executor.turned_away()
         claims = [Claim(*row) for row in connection.execute(tables.CLAIMS, parameters)]
+        claims = self._put_back_turned_away(connection, claims)
         knows = self._executor.knows
         self._put_back_orphans(connection, [each for each in claims if knows(each.name)])
         self._put_back_strangers(connection, [each for each in claims if not knows(each.name)])
+
+    def _put_back_turned_away(self, connection: Connection, claims: list[Claim]) -> list[Claim]:
+        """Put back what had no thread here; another worker may have one. Returns the others."""
+        by_token = {(claim.workflow_id, claim.owner): claim for claim in claims}
+        self._turned_away &= by_token.keys()
+        turned_away = [by_token.pop(token) for token in self._turned_away]
+        if moved := self._release(connection, tables.PUT_BACK_TURNED_AWAY, turned_away, NEVER):
+            logger.warning("no thread can be started; workflows enqueued again: %d", moved)
+        return list(by_token.values())
 
     def _put_back_orphans(self, connection: Connection, claims: Iterable[Claim]) -> None:
         running = self._executor.running()

@@ -40,6 +40,8 @@ class Settings:
     otlp_endpoint: str | None
     lead_after: float
     """How long no newer version may have had a worker before this one gets new workflows."""
+    max_threads: int
+    """How many sync workflows, which hold a thread each, may run at the same time."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -57,6 +59,7 @@ class Settings:
             health_port=_whole(environ, "HEALTH_PORT", minimum=1, maximum=65535),
             otlp_endpoint=_otlp_endpoint(environ),
             lead_after=_seconds(environ, "LEAD_AFTER", default=5.0, minimum=0.0),
+            max_threads=_whole(environ, "MAX_THREADS", minimum=1, maximum=100_000) or 1000,
         )
 
 

@@ -123,6 +123,10 @@ PUT_BACK_ORPHANS = RELEASE.format(
     which=CLAIMED, attempts=COUNTED, delay=AT_ONCE, version=SAME_VERSION
 )
 
+PUT_BACK_TURNED_AWAY = RELEASE.format(
+    which=CLAIMED, attempts=FORGIVEN, delay=AT_ONCE, version=SAME_VERSION
+)
+
 PUT_BACK_STRANGERS = RELEASE.format(
     which=CLAIMED, attempts=FORGIVEN, delay=LATER, version=VERSION_IF_BEGUN
 )

@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from contextlib import suppress
 
 import psycopg
 
@@ -106,9 +107,10 @@ class Leadership:
     def _register_queues(self) -> None:
         """Once everybody can see that this version leads: DBOS heeds only what the latest says."""
         if not self._registered:
-            self._registered = True
             interval = self._settings.polling_interval
-            threading.Thread(target=queues.register, args=[interval], daemon=True).start()
+            with suppress(RuntimeError):  # Where no thread can be started now, one may be later.
+                threading.Thread(target=queues.register, args=[interval], daemon=True).start()
+                self._registered = True
 
     def _leads(self, connection: Connection) -> bool:
         row = connection.execute(tables.IS_LATEST_VERSION, self._parameters).fetchone()

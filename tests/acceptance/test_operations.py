@@ -82,6 +82,7 @@ def test_metrics_tell_what_a_worker_has_done(workers: Fleet) -> None:
         'dbos_functions_workflows_running{queue="task_queue"} 0.0',
         "dbos_functions_takeovers_total 0.0",
         "dbos_functions_lease_held 1.0",
+        "dbos_functions_threads_held 0.0",
     } <= set(metrics)
 
 

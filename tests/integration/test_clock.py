@@ -1,16 +1,17 @@
 """A worker's clock on a real Postgres, and how the functions get to know that it is wrong."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from worker.clock import Clock, ClockSign, steady
+from worker.clock import Clock, steady
 from worker.database import Connection
 from worker.lease import Lease
 from worker.locks import clock_name, is_free
 from worker.settings import Settings
+from worker.signs import Sign
 
 SIGN = clock_name("dbos-functions", "1")
 
@@ -79,8 +80,12 @@ def test_setting_the_clock_of_the_machine_moves_no_time(
     assert earlier[0] - 1 < told < later[0] + 1
 
 
+def wrong(clock: Clock) -> Callable[[], bool]:
+    """Whether the machine's clock is wrong."""
+    return lambda: not clock.is_right
+
+
 def test_the_sign_is_held_while_the_clock_is_wrong(
-    settings: Settings,
     connection: Connection,
     other: Connection,
     monkeypatch: pytest.MonkeyPatch,
@@ -88,7 +93,7 @@ def test_the_sign_is_held_while_the_clock_is_wrong(
     """However often it is looked at, and by others beside."""
     clock = Clock()
     clock.ask(connection)
-    sign, another = ClockSign(settings, clock), ClockSign(settings, clock)
+    sign, another = Sign(SIGN, wrong(clock)), Sign(SIGN, wrong(clock))
     free = []
 
     for seconds in (0, 7200, 7200, 0, -7200):
@@ -106,11 +111,11 @@ def test_the_sign_is_held_while_the_clock_is_wrong(
 
 
 def test_the_sign_is_held_on_the_session_of_the_lease_that_is_back(
-    settings: Settings, database: str, other: Connection, monkeypatch: pytest.MonkeyPatch
+    database: str, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock of a session ends with it."""
     clock = Clock()
-    sign = ClockSign(settings, clock)
+    sign = Sign(SIGN, wrong(clock))
     free = []
 
     for _ in range(2):

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from functions.explanation import REASONS
 from local_dev.bench.stage import APPLICATION
 from tests.rows import alive, begin, declare_queue, finish, record, update
-from worker.locks import clock_name, share
+from worker.locks import clock_name, share, threads_name
 
 from .test_waiting import launched
 
@@ -144,6 +144,29 @@ def test_a_limit_is_reached(
     assert (found, said in sentence) == (reason, True), sentence
     assert facts["running"] == 2
     assert limits.items() <= facts.items()
+
+
+def test_no_live_worker_has_a_thread(functions: TestClient, database: str) -> None:
+    """A limit of all of them, and so not reached as long as one of them has some left."""
+    workflow_id = enqueued(functions, database)
+    hold = "select pg_advisory_lock_shared(hashtextextended(%s, 0))"
+
+    with (
+        alive(database, "1"),
+        alive(database, "1", executor="other"),
+        psycopg.connect(database) as one,
+        psycopg.connect(database) as other,
+    ):
+        one.execute(hold, (threads_name("dbos-functions", "1"),))
+        half = explained(functions, workflow_id)[0]
+        other.execute(hold, (threads_name("dbos-functions", "1"),))
+        whole = explained(functions, workflow_id)[:2]
+
+    assert half == "queued"
+    assert whole == (
+        "worker_threads_limit",
+        "Every live worker executes as many sync workflows as it has threads for.",
+    )
 
 
 def test_only_what_is_really_ahead_counts(functions: TestClient, database: str) -> None:

@@ -322,6 +322,11 @@ class Listener:
     def __init__(self) -> None:
         self.polls: Counter[str] = Counter()
         self.turns = 0
+        self.had_no_thread: set[tuple[str, str]] = set()
+
+    def turned_away(self) -> set[tuple[str, str]]:
+        """What it had no thread for."""
+        return self.had_no_thread
 
     def running(self) -> set[str]:
         """Nothing."""
@@ -353,6 +358,26 @@ def test_a_claim_is_an_orphan_when_its_queue_was_polled_again(
         seen.append(statuses(settings)["one"])
 
     assert seen == ["PENDING", "PENDING", "PENDING", "ENQUEUED"]
+
+
+def test_what_had_no_thread_is_put_back_at_once_and_not_to_blame(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """Its attempt does not count; another claim of the same workflow is left alone."""
+    insert("one", "this", attempts=3)
+    insert("other", "this", attempts=3)
+    executor = Listener()
+    executor.had_no_thread = {("one", "owner"), ("other", "an earlier claim")}
+    looks = Orphans(settings, cast(Executor, executor))
+
+    with psycopg.connect(settings.database_url) as connection:
+        looks(connection)
+
+    with psycopg.connect(settings.database_url) as connection:
+        rows = connection.execute(
+            "select workflow_uuid, status, recovery_attempts from dbos.workflow_status"
+        ).fetchall()
+    assert sorted(rows) == [("one", "ENQUEUED", 2), ("other", "PENDING", 3)]
 
 
 def test_a_stranger_is_left_to_others_for_a_while(

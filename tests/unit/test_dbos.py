@@ -3,23 +3,37 @@
 An upgrade that breaks an assumption fails here, and says which.
 """
 
+import asyncio
+import inspect
 import json
 import math
 import re
 import subprocess
 import sys
+import threading
 import time
 from inspect import signature
 from pathlib import Path
 
 import dbos
 import pytest
-from dbos import DBOSPortableJSONSerializer, _sys_db
+from dbos import (
+    DBOSPortableJSONSerializer,
+    _core,
+    _dbos,
+    _debouncer,
+    _event_loop,
+    _outcome,
+    _queue,
+    _sys_db,
+    _workflow_commands,
+)
+from dbos import error as dbos_error
 from dbos._sys_db import ThreadSafeEventDict
 from dbos._sys_db_postgres import PostgresSystemDatabase
 from dbos._utils import LoopAwareEvent
 
-from worker import internals
+from worker import internals, lost, threads
 from worker.clock import Clock, steady
 from worker.listener import Listener
 
@@ -125,3 +139,163 @@ def test_dbos_sweeps_under_this_lock_alone() -> None:
     assert used == ["_workflow_commands"] * 4
     assert source.index("background_job_lock(") < source.index("transition_delayed_workflows(")
     assert [*signature(PostgresSystemDatabase.background_job_lock).parameters][1:] == ["job_name"]
+
+
+ALONE = """
+import sys
+from worker import internals
+
+getattr(internals, sys.argv[1])()
+from dbos import DBOS, DBOSConfig
+
+with_step = lambda x: 2 * x
+
+@DBOS.workflow()
+async def child(x: int) -> int:
+    return await DBOS.run_step_async(None, with_step, x)
+
+@DBOS.workflow()
+def sync(x: int) -> int:
+    return DBOS.run_step(None, with_step, x)
+
+@DBOS.workflow()
+async def parent() -> int:
+    handle = await DBOS.start_workflow_async(child, 1)
+    return await child(10) + await handle.get_result()
+
+DBOS(config={"name": "alone", "system_database_url": "sqlite:///" + sys.argv[2]})
+DBOS.launch()
+DBOS.register_queue("q", polling_interval_sec=0.01)
+assert DBOS.start_workflow(sync, 4).get_result() == 8
+assert DBOS.enqueue_workflow("q", sync, 5).get_result() == 10
+assert DBOS.enqueue_workflow("q", parent).get_result() == 22
+DBOS.destroy()
+"""
+
+
+@pytest.mark.parametrize(
+    "replacement",
+    ["share_out_threads", "write_with_clerks", "let_go_of_lost_runs", "start_queues_patiently"],
+)
+def test_each_replacement_works_without_the_others(
+    root: Path, tmp_path: Path, replacement: str
+) -> None:
+    """Also with pickle, on SQLite, as dbos runs its own tests."""
+    command = [sys.executable, "-c", ALONE, replacement, str(tmp_path / "alone.sqlite")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_dbos_makes_one_thread_pool_of_this_class_and_hands_it_to_its_event_loop() -> None:
+    """Sync runs are submitted as `_execute_workflow_wthread`, all else comes from asyncio."""
+    source = inspect.getsource(_dbos.DBOS._launch)
+
+    assert source.count("ThreadPoolExecutor(") == 1
+    assert "_background_event_loop.start(self._executor_field)" in source
+    assert "set_default_executor(self._executor)" in inspect.getsource(_event_loop)
+    assert [*inspect.signature(_core._execute_workflow_wthread).parameters][:4] == [
+        "dbos",
+        "status",
+        "func",
+        "ctx",
+    ]
+    for start in (_core.execute_dequeued_workflow, _core.start_workflow):
+        assert "_executor.submit(" in inspect.getsource(start)
+
+
+def test_dbos_hands_users_code_to_a_thread_in_one_function_only() -> None:
+    """All else that its modules hand to `asyncio.to_thread` is short: it reads and writes."""
+    source = inspect.getsource(_core.run_step_async)
+
+    assert source.count("asyncio.to_thread(") == 2
+    assert source.count("asyncio.to_thread(lambda: cast(R, invoke()))") == 1
+    for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
+        internals.write_with_clerks()
+        assert module.asyncio.CancelledError is asyncio.CancelledError
+
+
+def test_clerks_are_not_asked_for_what_takes_long() -> None:
+    """`to_thread` of dbos's own modules goes to the clerks, the users' to the default pool."""
+    pools = threads.Pools(internals.claim_of)
+    own = threads.with_clerks(asyncio, lambda: pools, lambda function: function is not name)
+
+    def name() -> str:
+        return threading.current_thread().name
+
+    def other() -> str:
+        return threading.current_thread().name
+
+    async def names() -> list[str]:
+        asyncio.get_running_loop().set_default_executor(pools)
+        return [await own.to_thread(name), await own.to_thread(other)]
+
+    assert asyncio.run(names()) == ["clerk", "step"]
+
+
+def test_dbos_waits_for_the_outcome_of_a_lost_run_with_a_deferred_result() -> None:
+    """And has whoever waits for a run that was cancelled here look into the database."""
+    deferred = _outcome.DeferredResult(lambda: 1, None)  # type: ignore[arg-type]
+    get = lost.let_go(lambda *_: lambda function: deferred)
+
+    ends = get(None, {"status": "PENDING"}, lambda: None)(lambda: None)
+
+    assert get(None, {"status": "PENDING"})(lambda: None) is deferred
+    with pytest.raises(dbos_error.DBOSWorkflowCancelledError):
+        ends.resolve()
+    with pytest.raises(dbos_error.DBOSWorkflowCancelledError):
+        asyncio.run(ends.resolve_async())
+    for path in (_core._execute_workflow_wthread, _core._execute_workflow_async):
+        assert "_get_wf_invoke_func(dbos, status, entry.release)" in inspect.getsource(path)
+    for handle in (_core.WorkflowHandleFuture, _core.WorkflowHandleAsyncTask):
+        assert "except (DBOSWorkflowCancelledError," in inspect.getsource(handle._get_result)
+
+
+def test_dbos_looks_again_after_a_queue_thread_that_is_not_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So one that could not be started is started later."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    thread = threads.patient(threading).Thread(target=print)
+    thread.start()
+
+    assert not thread.is_alive()
+    assert "not queue_threads[queue_name].is_alive()" in inspect.getsource(_queue.queue_thread)
+
+
+def test_dbos_executes_what_it_has_claimed_with_a_function_of_this_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each call tells that the worker makes progress, also one that fails."""
+    told: list[str] = []
+    name = "execute_dequeued_workflow"
+    monkeypatch.setattr(_queue, name, getattr(_queue, name))
+    internals.tell_dispatches(told.append)
+
+    with pytest.raises(AttributeError):
+        getattr(_queue, name)(None, {"queue_name": "q", "workflow_uuid": None}, "x")
+
+    assert told == ["q"]
+    assert f"{name}(" in inspect.getsource(_queue.queue_worker_thread)
+
+
+def test_dbos_claims_with_these_methods_and_adds_its_gate_to_the_query() -> None:
+    """The fifth argument of a claim is how many workflows of the queue run here already."""
+    claim = _sys_db.SystemDatabase.start_queued_workflows
+    partitioned = _sys_db.SystemDatabase.start_queued_partitioned_workflows
+
+    assert [*inspect.signature(claim).parameters][:6] == [
+        "self",
+        "queue",
+        "executor_id",
+        "app_version",
+        "queue_partition_key",
+        "local_running_count",
+    ]
+    assert [*inspect.signature(partitioned).parameters][4] == "max_tasks"
+    assert "queue._worker_concurrency - local_running_count" in inspect.getsource(claim)
+    assert "self._claim_gate(" in inspect.getsource(claim)

@@ -17,23 +17,24 @@ NOW, LONG_AGO = 0.0, POLLED + 1
 
 
 @pytest.mark.parametrize(
-    ("polled", "held", "closed", "ready", "alive"),
+    ("polled", "held", "closed", "starved", "ready", "alive"),
     [
-        (NOW, True, False, True, True),
-        (LONG_AGO, True, False, False, False),
-        (LONG_AGO, False, False, False, True),
-        (LONG_AGO, True, True, False, True),
-        (None, True, False, False, True),
+        (NOW, True, False, False, True, True),
+        (LONG_AGO, True, False, False, False, False),
+        (LONG_AGO, False, False, False, False, True),
+        (LONG_AGO, True, True, False, False, True),
+        (None, True, False, False, False, True),
+        (NOW, True, False, True, False, True),
     ],
-    ids=["works", "stuck", "without Postgres", "draining", "starting"],
+    ids=["works", "stuck", "without Postgres", "draining", "starting", "without threads"],
 )
 def test_only_a_stuck_worker_is_to_be_started_again(
-    polled: float | None, held: bool, closed: bool, ready: bool, alive: bool
+    polled: float | None, held: bool, closed: bool, starved: bool, ready: bool, alive: bool
 ) -> None:
     """One that waits for Postgres goes on by itself; a restart would only delay it."""
     ages = {} if polled is None else {queue.name: polled for queue in QUEUES}
     polled_at = {name: time.monotonic() - age for name, age in ages.items()}
-    executor = cast(Executor, SimpleNamespace(closed=closed, polled_at=polled_at))
+    executor = cast(Executor, SimpleNamespace(closed=closed, polled_at=polled_at, starved=starved))
     health = Health(executor, cast(Lease, SimpleNamespace(held=held, clock=Clock())))
 
     assert (health.problem() is None, health.stuck() is None) == (ready, alive)

@@ -27,6 +27,7 @@ def test_defaults_need_only_a_database() -> None:
         health_port=None,
         otlp_endpoint=None,
         lead_after=5.0,
+        max_threads=1000,
     )
     assert settings.executor_id.startswith(f"{socket.gethostname()}-")
 
@@ -62,6 +63,7 @@ def test_every_worker_has_an_executor_id_of_its_own() -> None:
         ("APP_VERSION", "1 2"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
         ("LEAD_AFTER", "-1"),
+        ("MAX_THREADS", "0"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(variable: str, value: str) -> None:
