@@ -16,17 +16,19 @@ from dbos import (
     _client,
     _context,
     _core,
+    _datasource,
     _dbos,
     _debouncer,
     _enqueue_options,
     _outcome,
     _queue,
+    _serialization,
     _sys_db,
     _workflow_commands,
 )
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
-from . import lost, outcomes, threads
+from . import failures, lost, outcomes, threads
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
@@ -152,10 +154,30 @@ def bound_claims(system_database: Any, capacity: Capacity) -> None:
     replace(system_database, "_claim_gate", functools.partial(capacity.gate, name))
 
 
+def store_exceptions_as_themselves() -> None:
+    """DBOS stores only name and message of one, so a replay raises a PortableWorkflowError."""
+    for module in (_core, _datasource, _serialization, _sys_db):
+        replace(module, "serialize_exception", failures.serialized)
+        replace(module, "deserialize_exception", failures.deserialized)
+
+
+def raise_from_steps_what_replays_raise() -> None:
+    """DBOS raises what a step raised in its first execution, and what was stored of it later."""
+    replace(_core, "invoke_step", failures.alike_in_replays)
+
+
+def raise_from_children_what_replays_raise() -> None:
+    """A parent gets what its child raised at first, and what was stored of it later."""
+    replace(_core, "_get_wf_invoke_func", failures.alike_for_parents)
+
+
 REPLACEMENTS: tuple[Replacement, ...] = (
     store_only_portable_json,
     share_out_threads,
     write_with_clerks,
     let_go_of_lost_runs,
     start_queues_patiently,
+    store_exceptions_as_themselves,
+    raise_from_steps_what_replays_raise,
+    raise_from_children_what_replays_raise,
 )

@@ -4,9 +4,11 @@ An upgrade that breaks an assumption fails here, and says which.
 """
 
 import asyncio
+import importlib
 import inspect
 import json
 import math
+import pkgutil
 import re
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import threading
 import time
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import dbos
 import pytest
@@ -299,3 +302,76 @@ def test_dbos_claims_with_these_methods_and_adds_its_gate_to_the_query() -> None
     assert [*inspect.signature(partitioned).parameters][4] == "max_tasks"
     assert "queue._worker_concurrency - local_running_count" in inspect.getsource(claim)
     assert "self._claim_gate(" in inspect.getsource(claim)
+
+
+def test_these_modules_of_dbos_have_the_functions_for_exceptions() -> None:
+    """Each has imported them by name, so each has to get another."""
+    internals.store_exceptions_as_themselves()
+
+    names = [f"dbos.{module.name}" for module in pkgutil.iter_modules(dbos.__path__)]
+    modules = [importlib.import_module(name) for name in names if "kafka" not in name]
+    functions = [
+        getattr(module, name)
+        for module in modules
+        for name in ("serialize_exception", "deserialize_exception")
+        if hasattr(module, name)
+    ]
+
+    assert len(functions) == 8
+    assert {function.__module__ for function in functions} == {"dbos._serialization"}
+    assert all(internals._MADE_BY in vars(function) for function in functions)
+
+
+EXCEPTIONS = (
+    "store_exceptions_as_themselves",
+    "raise_from_steps_what_replays_raise",
+    "raise_from_children_what_replays_raise",
+)
+
+
+def test_dbos_stores_an_exception_right_before_it_raises_it(root: Path, tmp_path: Path) -> None:
+    """`invoke_step` and `_get_wf_invoke_func` are looked up whenever a step or workflow begins."""
+    seen = caught(root, tmp_path, "json", *EXCEPTIONS)
+
+    disconnected, local, *_ = seen["first"]
+    assert seen["first"] == seen["later"]
+    assert {tuple(told[:2]) for _, told in disconnected} == {(f"{FAILURES}.Disconnected", "cut")}
+    assert {tuple(told[:2]) for _, told in local} == {(PORTABLE_ERROR, "local")}
+    assert seen["outside"][1][1][0] == f"{FAILURES}.local.<locals>.Local"
+
+
+def test_exceptions_that_are_pickled_are_dbos_own_matter(root: Path, tmp_path: Path) -> None:
+    """What is put in place for them changes nothing."""
+    seen = caught(root, tmp_path, "pickle", *EXCEPTIONS)
+
+    assert seen == caught(root, tmp_path, "pickle")
+
+
+@pytest.mark.parametrize("replacement", EXCEPTIONS[1:])
+def test_exceptions_are_stored_as_dbos_does_without_the_replacement_for_it(
+    replacement: str, root: Path, tmp_path: Path
+) -> None:
+    """Each replacement is harmless by itself."""
+    seen = caught(root, tmp_path, "json", replacement)
+
+    disconnected, *_ = seen["first"]
+    assert {told[0] for _, told in disconnected} == {f"{FAILURES}.Disconnected"}
+    assert {told[0] for _, told in seen["later"][0]} == {PORTABLE_ERROR}
+
+
+FAILURES = "tests.workflows.failures"
+
+PORTABLE_ERROR = "dbos._serialization.PortableWorkflowError"
+
+
+def caught(root: Path, directory: Path, *arguments: str) -> Any:
+    """What the program `tests.caught` says that workflows catch."""
+    url = f"sqlite:///{directory}/{len(list(directory.iterdir()))}"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.caught", url, *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
