@@ -10,30 +10,19 @@ and nothing but a subclass of Exception is made.
 """
 
 import json
-from collections.abc import Iterator
-from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 from dbos import DBOSPortableJSONSerializer, PortableWorkflowError
 from dbos._serialization import exception_to_workflow_error_data
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from . import literals
-from .classes import built_in_base, found, is_built_in, is_findable, mro, namespace
+from .classes import found, is_findable
+from .hints import dumped_by_hint, revived
 from .literals import Json, text
+from .parts import arguments, attributes, can_be_made, cause, made, put, put_cause
 
 LARGEST_CHARACTERS = 100_000
 """Of the member `python`. An exception is a message; what is larger is a document by mistake."""
-
-CHECKED_BY_INIT = (UnicodeEncodeError, UnicodeDecodeError, UnicodeTranslateError)
-"""Their fields are what their arguments are; wrong ones would crash the interpreter."""
-
-WITHOUT_FIELDS = (BaseException, BaseExceptionGroup, *CHECKED_BY_INIT)
-"""Classes whose fields follow from the arguments."""
-
-_ARGS = vars(BaseException)["args"]
-_CAUSE = vars(BaseException)["__cause__"]
-_DICT = vars(BaseException)["__dict__"]
 
 
 class Stored(NamedTuple):
@@ -52,17 +41,16 @@ class Writer(literals.Writer):
     def python(self, error: BaseException, message: str) -> Json:
         """The member `python`; None when its class cannot be found again."""
         kind = type(error)
-        if not is_findable(kind) or not _can_be_made(kind):
+        if not is_findable(kind) or not can_be_made(kind):
             self.lost.append(f"the class {kind.__qualname__}")
             return None
+        values = attributes(error)
+        kept = {name: each for name in values for each in self._attribute(kind, name, values[name])}
+        args = self._args(error, message, {name: values[name] for name in kept})
+        first = [each for value in cause(error) for each in self._kept("__cause__", value)]
         written: Json = {"module": kind.__module__, "qualname": kind.__qualname__}
-        if (args := self._args(error, message)) is not None:
-            written["args"] = args
-        if attributes := dict(self._attributes(error)):
-            written["attributes"] = attributes
-        if cause := self._cause(error):
-            written["cause"] = cause
-        return written
+        optional = {"args": args, "attributes": kept or None, "cause": first or None}
+        return written | {member: each for member, each in optional.items() if each is not None}
 
     def other(self, value: Any) -> Json:
         """Exceptions are kept; see Writer."""
@@ -75,36 +63,50 @@ class Writer(literals.Writer):
         self.spend(len(said))
         return {"name": _name(error), "message": said, "python": self.python(error, said)}
 
-    def _args(self, error: BaseException, message: str) -> Json:
-        """The arguments; None for the message alone, which need not be stored twice."""
-        args = _arguments(error)
+    def _args(self, error: BaseException, message: str, values: dict[str, Any]) -> Json:
+        """The arguments; None for the message alone, which need not be stored twice.
+
+        One that is an attribute, too, is stored once. When one is too large, all are left out.
+        """
+        args = arguments(error)
         if len(args) == 1 and type(args[0]) is str and args[0] == message:
             return None
-        return self._kept("args", list(args))
+        written: list[Json] = []
+        for arg in args:
+            name = next((name for name, value in values.items() if value is arg), None)
+            is_same = name is not None and not isinstance(arg, str | int | float | None)
+            kept = [{"attribute": name}] if is_same else self._kept("args", arg)
+            if not kept:
+                return None
+            written += kept
+        return written
 
-    def _attributes(self, error: BaseException) -> Iterator[tuple[str, Json]]:
-        for name, value in {**dict(_fields(error)), **_state(error)}.items():
-            kept = self._kept(name, value)
-            if kept is None and value is not None and type(value) is list:
-                kept = self._kept(name, value[-1:])
-            if kept is not None or value is None:
-                yield name, kept
+    def _attribute(self, kind: type, name: str, value: Any) -> list[Json]:
+        """The value of an attribute, in a list that is empty if it is too large.
 
-    def _cause(self, error: BaseException) -> Json:
-        cause = _CAUSE.__get__(error)
-        return None if cause is None else self._kept("__cause__", cause)
+        What has no form in JSON may have a type hint, from which pydantic makes one.
+        """
+        left, before = self.left, len(self.lost)
+        kept = self._kept(name, value)
+        if len(self.lost) > before and (dumped := dumped_by_hint(kind, name, value)):
+            del self.lost[before:]
+            self.left = left
+            kept = self._kept(name, dumped[0])
+            return [{"hinted": each} for each in kept]
+        if not kept and type(value) is list:
+            return self._kept(name, value[-1:])
+        return kept
 
-    def _kept(self, name: str, value: Any) -> Json:
-        """A value as JSON, and None if it is too large; note what is lost of it."""
+    def _kept(self, name: str, value: Any) -> list[Json]:
+        """A value as JSON, in a list that is empty if it is too large; notes what is lost."""
         left, before = self.left, len(self.lost)
         try:
             self.spend(len(name))
-            return self.write(value)
+            return [self.write(value)]
         except Exception:  # TooLarge, or whatever the value's own methods raise.
             self.left = left
-            del self.lost[before:]
-            self.lost.append(type(value).__name__)
-            return None
+            self.lost[before:] = [type(value).__name__]
+            return []
         finally:
             self.lost[before:] = [f"{name} ({each})" for each in self.lost[before:]]
 
@@ -116,16 +118,28 @@ class Reader(literals.Reader):
         """The exception of a record; raises an Exception when it cannot be made."""
         python = record["python"]
         kind = found(python["module"], python["qualname"])
-        if kind is None or not issubclass(kind, Exception) or not _can_be_made(kind):
+        if kind is None or not issubclass(kind, Exception) or not can_be_made(kind):
             raise LookupError(python["qualname"])
-        args = [record["message"]] if python.get("args") is None else self.read(python["args"])
-        error = _made(kind, tuple(args))
-        for name, value in python.get("attributes", {}).items():
-            _put(error, name, self.read(value))
-        if cause := python.get("cause"):
-            _CAUSE.__set__(error, self.read(cause))
+        written = python.get("attributes", {})
+        values = {name: self._attribute(kind, name, each) for name, each in written.items()}
+        args = [self._arg(arg, values) for arg in python.get("args", [record["message"]])]
+        error = made(kind, tuple(args))
+        for name, value in values.items():
+            put(error, name, value)
+        for first in python.get("cause", ()):
+            put_cause(error, self.read(first))
         str(error)  # It may need what is not kept.
         return error
+
+    def _arg(self, arg: Json, values: dict[str, Any]) -> Any:
+        is_same = isinstance(arg, dict) and arg.keys() == {"attribute"}
+        return values[arg["attribute"]] if is_same else self.read(arg)
+
+    def _attribute(self, kind: type, name: str, written: Json) -> Any:
+        is_hinted = isinstance(written, dict) and written.keys() == {"hinted"}
+        return (
+            revived(kind, name, self.read(written["hinted"])) if is_hinted else self.read(written)
+        )
 
     def tagged(self, tag: str, content: Json) -> Any:
         """Exceptions, or PortableWorkflowErrors in their place; see Reader."""
@@ -188,92 +202,7 @@ def _builtin(record: dict[str, Json]) -> Exception:
     kind = found("builtins", record["name"])
     if kind is None or not issubclass(kind, Exception) or record["code"] is not None:
         raise LookupError(record["name"])
-    error = _made(kind, (record["message"],))
-    if "data" in record or str(error) != record["message"] or not _can_be_made(kind):
+    error = made(kind, (record["message"],))
+    if "data" in record or str(error) != record["message"] or not can_be_made(kind):
         raise LookupError(record["name"])
     return error
-
-
-def _can_be_made(kind: type) -> bool:
-    """asyncio never ends what waits for a StopIteration from a thread."""
-    return not issubclass(kind, StopIteration)
-
-
-def _made(kind: type[Exception], args: tuple[Any, ...]) -> Exception:
-    """An exception without a call of what its class defines."""
-    if kind is ValidationError:
-        return _validation_error(*args)
-    native = built_in_base(kind)
-    error: Any = native.__new__(kind, *(args if native is BaseExceptionGroup else ()))
-    if native in CHECKED_BY_INIT:
-        native.__init__(error, *args)
-        if min(error.start, error.end) < 0:
-            raise ValueError("no position")
-    _ARGS.__set__(error, args)
-    return error  # type: ignore[no-any-return]
-
-
-def _validation_error(title: str, lines: list[Any], mode: Any, hidden: bool) -> ValidationError:
-    """Pydantic's error, which has a maker of its own."""
-    details = [_detail(line) for line in lines]
-    error = ValidationError.from_exception_data(title, details, mode, hidden)
-    error.args = ()
-    return error
-
-
-def _detail(line: Any) -> InitErrorDetails:
-    detail = InitErrorDetails(type=line["type"], loc=line["loc"], input=line["input"])
-    if "ctx" in line:
-        detail["ctx"] = line["ctx"]
-    try:
-        ValidationError.from_exception_data("", [detail])
-    except KeyError:  # A type of the application's own.
-        detail["type"] = PydanticCustomError(line["type"], line["msg"])
-    return detail
-
-
-def _arguments(error: BaseException) -> tuple[Any, ...]:
-    if type(error) is ValidationError:
-        return tuple(error.__reduce__()[1])
-    args: tuple[Any, ...] = _ARGS.__get__(error)
-    return args
-
-
-def _fields(error: BaseException) -> Iterator[tuple[str, Any]]:
-    """What is in `__slots__`, and in the fields of built-in exceptions, such as errno."""
-    for kind in reversed(mro(type(error))):
-        for name, member in namespace(kind).items():
-            if type(member) is not MemberDescriptorType or kind in WITHOUT_FIELDS:
-                continue
-            try:
-                value = member.__get__(error)
-            except AttributeError:  # It has never been set.
-                continue
-            if value is not None or not is_built_in(kind):
-                yield name, value
-
-
-def _state(error: BaseException) -> dict[str, Any]:
-    """The attributes of an exception, some as its class prepares them for a pickle.
-
-    psycopg does, whose errors hold a connection.
-    """
-    attributes = dict(_DICT.__get__(error))
-    kinds = [kind for kind in mro(type(error)) if not is_built_in(kind)]
-    if not any("__reduce__" in namespace(kind) for kind in kinds):
-        return attributes
-    try:
-        reduced: Any = error.__reduce__()
-        return {**attributes, **reduced[2]}
-    except Exception:  # It is prepared in another way, or not at all.
-        return attributes
-
-
-def _put(error: BaseException, name: str, value: Any) -> None:
-    """Set an attribute without a call of what its class defines."""
-    names = (namespace(kind) for kind in mro(type(error)) if kind not in WITHOUT_FIELDS)
-    member = next((each[name] for each in names if name in each), None)
-    if type(member) is MemberDescriptorType:
-        member.__set__(error, value)
-    else:
-        _DICT.__get__(error)[name] = value

@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import logging
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -43,6 +44,8 @@ _RECORDED: ContextVar[Recorded | None] = ContextVar("recorded", default=None)
 def serialized(serialize_exception: Function) -> Function:
     """Make of DBOS's `serialize_exception` one that keeps what is needed to raise it again."""
 
+    at_start = frozenset(sys.modules)
+
     @functools.wraps(serialize_exception)
     def serialize(value: Exception, serialization: str | None, serializer: Any) -> Any:
         if not _is_ours(serialization, serializer):
@@ -50,9 +53,16 @@ def serialized(serialize_exception: Function) -> Function:
         written, again, lost = stored(value)
         if lost:
             logger.warning(
-                "of %s not all can be stored; replays and this execution go on without: %s",
+                "not all of %s can be stored, so neither this execution nor a replay has it: %s",
                 type(value).__name__,
                 ", ".join(lost),
+            )
+        if again is value and type(value).__module__ not in at_start:
+            logger.warning(
+                "%s is defined in %s, which was not imported when this worker started: a replay "
+                "by another worker may raise a PortableWorkflowError; import it with a workflow",
+                type(value).__name__,
+                type(value).__module__,
             )
         if recorded := _RECORDED.get():
             recorded.error, recorded.replayed = value, again

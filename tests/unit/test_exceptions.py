@@ -98,6 +98,34 @@ class Particular(Exception):
         raise AttributeError("nothing can be set")
 
 
+class Item(pydantic.BaseModel):
+    sku: str
+    price: Decimal
+
+
+@dataclass
+class Parcel:
+    weight: float
+
+
+class Refused(Exception):
+    """Its attributes have the hints of `__init__`."""
+
+    def __init__(self, item: Item, others: list[Item], parcel: Parcel | None = None) -> None:
+        super().__init__(item, "refused")
+        self.item = item
+        self.others = others
+        self.parcel = parcel
+
+
+@dataclass
+class Damaged(Exception):
+    """Its attributes have hints, and are its arguments."""
+
+    parcel: Parcel
+    item: Item | None = None
+
+
 class Model(pydantic.BaseModel):
     number: int
     name: str
@@ -168,6 +196,8 @@ ALIKE = [
     OutOfStock("book", 3, price=Decimal("1.10")),
     Declined(Reason.STOLEN, datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),
     Frozen(7),
+    Refused(Item(sku="a", price=Decimal("1.10")), [Item(sku="b", price=Decimal(2))], Parcel(1.5)),
+    Damaged(Parcel(1.5), Item(sku="a", price=Decimal(1))),
     Slotted(1, None),
     Outer.Inner("nested"),
     Unreadable("/etc/shadow"),
@@ -232,6 +262,8 @@ class Changing(Exception):
 REQUEST = httpx2.Request("GET", "http://nowhere/")
 
 DIFFERENT = [
+    Damaged(object()),  # type: ignore[arg-type]
+    Changing("cut", Parcel(1.5)),
     Changing("cut", object()),
     httpx2.ConnectError("no route", request=REQUEST),
     raised(lambda: httpx2.Response(404, request=REQUEST).raise_for_status()),
@@ -474,11 +506,14 @@ HOSTILE: list[dict[str, Any]] = [
     {"module": None, "qualname": None},
     {"module": [], "qualname": {}},
     {},
-    {"module": "builtins", "qualname": "ValueError", "args": {"unknown": 1}},
+    {"module": "builtins", "qualname": "ValueError", "args": 1},
     {"module": "builtins", "qualname": "ValueError", "args": [{"a": 1, "b": 2}]},
     {"module": "builtins", "qualname": "ValueError", "args": [{"enum": ["os", "system", "x"]}]},
     {"module": "builtins", "qualname": "ValueError", "args": [{"class": ["os", "system"]}]},
     {"module": "builtins", "qualname": "ValueError", "attributes": []},
+    {"module": "builtins", "qualname": "ValueError", "attributes": {"a": {"hinted": 1}}},
+    {"module": __name__, "qualname": "Damaged", "attributes": {"parcel": {"hinted": "x"}}},
+    {"module": "builtins", "qualname": "ValueError", "args": [{"attribute": "a"}]},
     {"module": "builtins", "qualname": "ValueError", "cause": 1},
     {"module": "builtins", "qualname": "ValueError", "args": [{"set": [[1]]}]},
     {
