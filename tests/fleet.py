@@ -189,12 +189,13 @@ def again(lines: list[Line], steps: int) -> int:
     """How many steps of a workflow ran again; at most one for each execution but the first."""
     executions = [line.execution for line in lines if line.event == "start"]
     begun: list[int] = []
-    latest = ""
+    latest, started = "", 0.0
     for line in lines:
         if line.event == "start":
-            latest = line.execution
+            latest, started = line.execution, line.time
         elif line.event == "begin":
-            # An execution that was overtaken may still begin what it was about to begin.
+            # An execution that was overtaken begins nothing; what it had begun may show late.
+            assert line.execution == latest or line.time < started, lines
             assert line.execution != latest or line.number >= max(begun, default=1), lines
             begun.append(line.number)
     assert set(begun) == set(range(1, steps + 1)), lines

@@ -8,7 +8,7 @@ import sys
 
 from dbos import DBOS
 
-from . import queues, workflows
+from . import internals, queues, workflows
 from .adopt import Adopted, adopt
 from .catalog import Entry
 from .database import check_database
@@ -23,6 +23,7 @@ from .logs import configure_logging
 from .metrics import Metrics
 from .migrate import check_migrated, migrate
 from .orphans import Orphans
+from .ownership import Ownership
 from .retention import keep_deleting
 from .settings import Settings
 from .signs import signs
@@ -90,6 +91,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         flush = export_traces(settings)
         clock = lease.clock
         executor = Executor(settings, lambda: lease.held and clock.is_right, clock)
+        internals.begin_steps_only_as_owner(Ownership(lease))
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
             serve_health(settings.health_port, Health(executor, lease), metrics)

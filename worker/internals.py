@@ -32,6 +32,7 @@ from . import failures, lost, outcomes, threads
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
+from .ownership import Ownership
 
 Replacement = Callable[[], None]
 
@@ -181,3 +182,11 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     raise_from_steps_what_replays_raise,
     raise_from_children_what_replays_raise,
 )
+
+
+def begin_steps_only_as_owner(ownership: Ownership) -> None:
+    """DBOS begins a step without asking who owns its workflow, and then refuses the result."""
+    replace(_queue, "generate_uuid", ownership.claiming)
+    replace(_core, "_init_workflow", ownership.starting)
+    replace(_core, "invoke_step", ownership.beginning)
+    replace(_sys_db.SystemDatabase, "call_function_as_step", ownership.calling)

@@ -81,11 +81,21 @@ class Lease:
         self._backend: int | None = None
         self._taken_at = math.inf
         self._alive_at = -math.inf
+        self.session = 0
+        """Counts the sessions that have held the lease; between two of them it was lost."""
 
     @property
     def held(self) -> bool:
         """Whether the lease is certain to be ours, also right after the process was frozen."""
         return _now() - self._alive_at < TRUST
+
+    def held_since(self, session: int) -> bool:
+        """Whether it is held, and was not lost since `session` was counted.
+
+        In this order: a loss, or a freeze of the process, between any two of these shows.
+        """
+        alive_at = self._alive_at
+        return self.session == session and _now() - alive_at < TRUST
 
     @property
     def settled(self) -> bool:
@@ -130,6 +140,7 @@ class Lease:
         if missing:
             self.release()
         else:
+            self.session += 1
             self._taken_at, self._alive_at = _now(), begun
         return missing
 

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from local_dev.bench.processes import DEADLINE, Process, wait_until
 from local_dev.bench.proxy import Proxy
 from tests.fleet import Fleet, fleet, freeze, restart_postgres, restartable_postgres, thaw
@@ -63,6 +65,32 @@ def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -
         workers.finish()
 
         assert workers.check() <= 12
+
+
+@pytest.mark.parametrize("workflow", ["tries", "tries_async"])
+def test_a_worker_that_comes_back_begins_nothing_that_another_has(
+    workers: Fleet, workflow: str
+) -> None:
+    """It was about to try a step again when it was cut off; the other one does so."""
+    with Proxy(workers.database) as network:
+        victim = workers.start(DBOS_SYSTEM_DATABASE_URL=network.url)
+        launched = workers.enqueue(workflow, path=str(workers.path))
+        victim.wait_until(lambda: workers.runs(victim))
+        other = workers.start()
+
+        with network.frozen():
+            other.wait_until(lambda: workers.runs(other))
+        victim.wait_until(lambda: victim.said("the lease is back"))
+        Path(f"{workers.path}.again").touch()
+        workers.wait_until_finished()
+
+        victim.wait_until(lambda: victim.said(f"{launched} is no longer owned by this execution"))
+        assert workers.status(launched) == "SUCCESS"
+        assert [line.pid for line in workers.lines() if line.event == "begin"] == [
+            victim.popen.pid,
+            other.popen.pid,
+            other.popen.pid,
+        ]
 
 
 def test_a_worker_alone_survives_connections_that_never_answer_again(workers: Fleet) -> None:

@@ -375,3 +375,96 @@ def caught(root: Path, directory: Path, *arguments: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+OWNERS = """
+import sys
+from types import SimpleNamespace
+
+from dbos import DBOS
+from worker import internals
+from worker.ownership import Owner, Ownership
+
+guarded = []
+
+
+class Noting(Ownership):
+    def guard(self, function, context, owner_of):
+        assert isinstance(context.owner_xid, Owner), context.owner_xid
+        guarded.append(context.workflow_id + ":" + function.__name__)
+        return super().guard(function, context, owner_of)
+
+
+lease = SimpleNamespace(session=1, held_since=lambda session: session == 1)
+internals.begin_steps_only_as_owner(Noting(lease))
+
+
+@DBOS.step()
+def a_step():
+    pass
+
+
+@DBOS.step()
+async def an_async_step():
+    pass
+
+
+def a_function():
+    pass
+
+
+@DBOS.workflow()
+def child():
+    a_step()
+
+
+@DBOS.workflow()
+async def parent():
+    await an_async_step()
+    await DBOS.run_step_async(None, a_function)
+    await DBOS.cancel_workflow_async("nobody")
+    await (await DBOS.start_workflow_async(child_async)).get_result()
+
+
+@DBOS.workflow()
+async def child_async():
+    await an_async_step()
+
+
+@DBOS.workflow()
+def parent_sync():
+    child()
+    DBOS.start_workflow(child).get_result()
+
+
+DBOS(config={"name": "owners", "system_database_url": "sqlite:///" + sys.argv[1]})
+DBOS.launch()
+DBOS.register_queue("queue", polling_interval_sec=0.1)
+handles = [DBOS.enqueue_workflow("queue", each) for each in (parent, parent_sync)]
+names = {handle.workflow_id: "parent" for handle in handles}
+for handle in handles:
+    handle.get_result(polling_interval_sec=0.1)
+DBOS.destroy()
+for each in guarded:
+    workflow, function = each.split(":")
+    for id, name in names.items():
+        workflow = workflow.replace(id, name)
+    print(workflow, function)
+"""
+
+
+def test_every_step_of_dbos_is_begun_by_what_asks_for_the_owner(root: Path, tmp_path: Path) -> None:
+    """Whatever the way in which its workflow was begun, the owner knows since when it is one."""
+    command = [sys.executable, "-c", OWNERS, str(tmp_path / "owners.sqlite")]
+
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        "parent a_function",
+        "parent an_async_step",
+        "parent fn",
+        "parent-1 a_step",
+        "parent-3 a_step",
+        "parent-4 an_async_step",
+    ]

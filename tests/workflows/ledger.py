@@ -1,5 +1,6 @@
 """A workflow that leaves a trace, outside of the database, of all that is executed."""
 
+import asyncio
 import os
 import time
 import uuid
@@ -36,6 +37,54 @@ def ledger(path: str, steps: int, seconds: float) -> list[int]:
     execution = uuid.uuid4().hex
     write(path, "start", execution)
     return [entry(path, execution, number, seconds) for number in range(1, steps + 1)]
+
+
+class AgainError(Exception):
+    """A step has failed and is to be tried again, when there is a file that says so."""
+
+
+def may_try(path: str) -> bool:
+    return Path(f"{path}.again").exists()
+
+
+def told(error: BaseException) -> bool:
+    while not may_try(error.args[0]):
+        time.sleep(0.05)
+    return True
+
+
+async def told_async(error: BaseException) -> bool:
+    while not may_try(error.args[0]):
+        await asyncio.sleep(0.05)
+    return True
+
+
+def attempt(path: str, execution: str) -> None:
+    write(path, "begin", execution, 1)
+    if not may_try(path):
+        raise AgainError(path)
+
+
+@DBOS.step(name="attempt", retries_allowed=True, interval_seconds=0, should_retry=told)
+def attempt_sync(path: str, execution: str) -> None:
+    attempt(path, execution)
+
+
+@DBOS.step(name="attempt_async", retries_allowed=True, interval_seconds=0, should_retry=told_async)
+async def attempt_async(path: str, execution: str) -> None:
+    attempt(path, execution)
+
+
+@workflow()
+def tries(path: str) -> None:
+    """Try a step twice."""
+    attempt_sync(path, uuid.uuid4().hex)
+
+
+@workflow()
+async def tries_async(path: str) -> None:
+    """Try a step twice, on the event loop."""
+    await attempt_async(path, uuid.uuid4().hex)
 
 
 @workflow()
