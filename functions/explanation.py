@@ -65,7 +65,23 @@ class Situation:
         return self.workflow.application_version or leading
 
     def explain(self) -> Explanation:
-        """The first reason that applies."""
+        """The first reason that applies, and what its last worker was ended by."""
+        reason, sentence = self._explain()
+        return Explanation(reason, f"{sentence}{self._ended}")
+
+    @property
+    def _ended(self) -> str:
+        """What is known of the end of its last worker."""
+        workflow = self.workflow
+        if workflow.ended_at is None:
+            return ""
+        place = f"after step {workflow.ended_step}"
+        if workflow.ended_step_name is not None:
+            place = f"in step {workflow.ended_step} ({workflow.ended_step_name})"
+        held = "code held the GIL" if workflow.ended_certain else "code held the GIL perhaps"
+        return f" Its last worker was ended at {_at(workflow.ended_at)}, because {held} {place}."
+
+    def _explain(self) -> Explanation:
         workflow = self.workflow
         match workflow.status:
             case "DELAYED":
@@ -110,6 +126,8 @@ class Situation:
             "step": self._step if self._is("PENDING") else None,
             "step_started_at": rfc3339(self._since) if self._is("PENDING") else None,
             "unfinished_children": workflow.unfinished_children,
+            "gil_held_at": rfc3339(workflow.ended_at),
+            "gil_held_in_step": workflow.ended_step,
         }
         if queue is not None and self._is("ENQUEUED"):
             found |= dict(queue._mapping)

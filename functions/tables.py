@@ -246,9 +246,12 @@ SITUATION = text(f"""
                select count(*) from dbos.workflow_status c
                where c.parent_workflow_id = s.workflow_uuid
                    and c.status in ('ENQUEUED', 'DELAYED', 'PENDING')
-           ) as unfinished_children
+           ) as unfinished_children,
+           e.step as ended_step, e.step_name as ended_step_name, e.certain as ended_certain,
+           e.ended_at
     from dbos.workflow_status s
     left join latest_step p on true
+    left join catalog.ended e on e.workflow_uuid = s.workflow_uuid
     where s.workflow_uuid = :workflow_id
 """)
 

@@ -65,6 +65,13 @@ def record(database: str, workflow_id: str, number: int, name: str, **columns: A
     _insert(database, "operation_outputs", columns)
 
 
+def end_worker(database: str, workflow_id: str, step: int, name: str | None, certain: bool) -> None:
+    """Have the witness of a worker say that this step held the GIL."""
+    statement = "insert into catalog.ended values (%s, %s, %s, %s, 1)"
+    with psycopg.connect(database) as connection:
+        connection.execute(statement, (workflow_id, step, name, certain))
+
+
 def report_progress(database: str, workflow_id: str, value: Any) -> None:
     """Set the event `progress`."""
     statement = """

@@ -24,6 +24,7 @@ from .metrics import Metrics
 from .migrate import check_migrated, migrate
 from .orphans import Orphans
 from .ownership import Ownership
+from .pulse import Pulse
 from .retention import keep_deleting
 from .settings import Settings
 from .signs import signs
@@ -91,7 +92,10 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         flush = export_traces(settings)
         clock = lease.clock
         executor = Executor(settings, lambda: lease.held and clock.is_right, clock)
+        running = Running()
         internals.begin_steps_only_as_owner(Ownership(lease))
+        internals.note_what_is_executed(running)
+        Pulse(settings, running, executor).start()
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
             serve_health(settings.health_port, Health(executor, lease), metrics)

@@ -42,7 +42,16 @@ create table if not exists catalog.workflows (
 alter table catalog.workflows
     add column if not exists signals json not null default '{}',
     add column if not exists partitioned boolean not null default false;
+create table if not exists catalog.ended (
+    workflow_uuid text primary key
+        references dbos.workflow_status (workflow_uuid) on delete cascade,
+    step integer not null,
+    step_name text,
+    certain boolean not null,
+    ended_at bigint not null
+);
 """
+"""`ended` has the workflows whose last worker was ended as code held the GIL (`witness`)."""
 
 REMOVE = "delete from catalog.workflows where application = %s and name <> all(%s)"
 

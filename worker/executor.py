@@ -77,8 +77,14 @@ class Executor:
     def turn(self) -> None:
         """Have all queues looked at, and the event loop count a turn as soon as it gets to it."""
         self._lookout.wake()
-        if loop := self._dbos._background_event_loop.target_loop():
-            loop.call_soon_threadsafe(self._count_turn)
+        self.call_soon(self._count_turn)
+
+    def call_soon(self, function: Callable[[], object]) -> bool:
+        """Have the event loop call a function as soon as it gets to it; whether there is one."""
+        loop = self._dbos._background_event_loop.target_loop()
+        if loop:
+            loop.call_soon_threadsafe(function)
+        return loop is not None
 
     def _count_turn(self) -> None:
         self.turns += 1

@@ -33,6 +33,7 @@ from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
 from .ownership import Ownership
+from .running import Running
 
 Replacement = Callable[[], None]
 
@@ -190,3 +191,9 @@ def begin_steps_only_as_owner(ownership: Ownership) -> None:
     replace(_core, "_init_workflow", ownership.starting)
     replace(_core, "invoke_step", ownership.beginning)
     replace(_sys_db.SystemDatabase, "call_function_as_step", ownership.calling)
+
+
+def note_what_is_executed(running: Running) -> None:
+    """DBOS does not say which thread executes what; a witness of the process has to know."""
+    replace(_core, "_dropping_datasource_checkpoints", running.executing)
+    replace(_core, "invoke_step", running.beginning)

@@ -17,13 +17,14 @@ BUSY = (LockNotAvailable, DeadlockDetected, DuplicateTable, UniqueViolation)
 
 WORKER = SQL("""
     grant usage on schema catalog to {role};
-    grant select, insert, update, delete on catalog.workflows to {role};
+    grant select, insert, update, delete on catalog.workflows, catalog.ended to {role};
 """)
 """Beside what DBOS itself grants: everything in its schema, but no DDL."""
 
 FUNCTIONS = SQL("""
     grant usage on schema dbos, catalog to {role};
     grant select on catalog.workflows, dbos.queues, dbos.application_versions to {role};
+    grant select on catalog.ended to {role};
     grant select, insert, update (
         creator_xid, status, owner_xid, queue_name, deduplication_id, recovery_attempts,
         started_at_epoch_ms, updated_at, completed_at, workflow_deadline_epoch_ms

@@ -3,9 +3,10 @@
 import random
 import signal
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class Chaos:
 
     def heal(self, *, at_once: bool = False) -> None:
         """Undo what has lasted long enough."""
-        for member in self.members:
+        for member in list(self.members):
             if member.heal and (at_once or member.heal_at < time.monotonic()):
                 member.heal()
                 member.heal, member.ready_at = None, time.monotonic() + SETTLED
@@ -104,7 +105,15 @@ class Chaos:
         """SIGSTOP, and SIGCONT some seconds later."""
         self.record("freeze", member)
         freeze(member.process)
-        self.later(member, lambda: thaw(member.process))
+        self.later(member, lambda: self.wake(member))
+
+    def wake(self, member: Member) -> None:
+        """SIGCONT; one that was frozen for long ends itself."""
+        thaw(member.process)
+        with suppress(subprocess.TimeoutExpired):
+            assert member.process.popen.wait(1) == 1
+            self.members.remove(member)
+            self.join()
 
     def cut(self, member: Member) -> None:
         """Nothing gets through the network for some seconds."""

@@ -1,6 +1,7 @@
 """Workers are killed, frozen, cut off, drained; their workflows go on elsewhere, and end once."""
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -30,24 +31,76 @@ def test_a_killed_worker_is_taken_over(workers: Fleet) -> None:
     assert sum(": 12" in other.said("taken over from") for other in others) == 1
 
 
-def test_a_frozen_worker_is_taken_over_and_comes_back(workers: Fleet) -> None:
-    """SIGSTOP, SIGCONT: it notices that it has lost its workflows, and serves again."""
+def test_a_frozen_worker_is_taken_over_and_ends_itself_when_it_wakes(workers: Fleet) -> None:
+    """SIGSTOP, SIGCONT: it cannot tell that from code that held the GIL."""
     victim = loaded(workers)
     other = workers.start()
 
     freeze(victim)
     wait_until(lambda: other.said("taken over from"))
     thaw(victim)
-    victim.wait_until(lambda: victim.said("the lease is back"))
-    workers.finish()
-    repeated = workers.check()
-    other.stop(signal.SIGTERM)
-    workers.launch(count=3, steps=2, seconds=0)
+    code = victim.popen.wait(DEADLINE)
     workers.finish()
 
-    assert 1 <= repeated <= 12
-    assert workers.check() == repeated
-    assert workers.runs(victim, 12 + 6)
+    assert code == 1
+    wait_until(lambda: victim.said("the worker was frozen, and has ended itself when it woke up"))
+    assert 1 <= workers.check() <= 12
+
+
+@pytest.mark.parametrize(
+    ("workflow", "step"), [("holds", "backtracks"), ("holds_async", "backtracks_async")]
+)
+def test_code_that_holds_the_gil_ends_its_worker_before_another_goes_on(
+    workers: Fleet, workflow: str, step: str
+) -> None:
+    """It is said which, also to `explain`, and what else was executed there goes on, too."""
+    victim = workers.start()
+    beside = workers.enqueue("waits")
+    wait_until(lambda: workers.status(beside) == "PENDING")
+    launched = workers.enqueue(workflow, path=str(workers.path))
+    victim.wait_until(lambda: workers.runs(victim))
+    workers.start()
+
+    code = victim.popen.wait(DEADLINE)
+    ended_at = time.time()
+    workers.send(beside, "go")
+    workers.wait_until_finished()
+
+    said, (_, again) = victim.said(), [each for each in workers.lines() if each.event == "begin"]
+    assert code == 1
+    told = said.index(f"workflow {launched} ({workflow}), step 2 ({step})")
+    assert told < said.index("Timeout (") < said.index("in backtrack\n")
+    assert again.time > ended_at - 1  # Only what the kernel does at the end may take longer.
+    assert workers.query("select workflow_uuid, step, step_name, certain from catalog.ended") == [
+        (launched, 2, step, True)
+    ]
+    assert workers.status(launched) == workers.status(beside) == "SUCCESS"
+
+
+def test_code_that_holds_the_gil_and_rests_is_one_of_several(workers: Fleet) -> None:
+    """It uses as much CPU as those that wait, and so each of them may be the one."""
+    victim = workers.start()
+    launched = {workers.enqueue("waits"), workers.enqueue("holds_itself", path=str(workers.path))}
+    victim.wait_until(lambda: workers.runs(victim))
+
+    code = victim.popen.wait(DEADLINE)
+
+    assert code == 1
+    ended = workers.query("select workflow_uuid, step_name, certain from catalog.ended")
+    assert set(ended) == {(each, None, False) for each in launched}
+    assert victim.said("that of one of these: ")
+
+
+def test_what_blocks_the_event_loop_is_named(workers: Fleet) -> None:
+    """It costs the worker nothing but time: its lease is kept by another thread."""
+    worker = workers.start()
+
+    launched = workers.enqueue("blocks", seconds=8)
+    workers.wait_until_finished()
+
+    assert worker.said(f"it executes workflow {launched} (blocks), step 1 (blocks_the_event_loop)")
+    assert not worker.said("the lease is lost")
+    assert workers.status(launched) == "SUCCESS"
 
 
 def test_a_worker_that_is_cut_off_is_taken_over_and_comes_back(workers: Fleet) -> None:

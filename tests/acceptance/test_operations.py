@@ -16,27 +16,27 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
+from local_dev.bench.proxy import Proxy
 from tests.calls import finished, launched
-from tests.fleet import Fleet, freeze, thaw
+from tests.fleet import Fleet
 from tests.processes import ALL, free_port, serve
-from worker.locks import lease_name
 
 
 def test_health_says_why_a_worker_takes_nothing(workers: Fleet) -> None:
     """200 while it works; 503 without Postgres' word, and while it drains. It is alive then."""
-    process = workers.start(HEALTH_PORT=(port := str(free_port())), DRAIN_TIMEOUT="600")
-    workers.launch(count=1, steps=1000, seconds=0.1)
-    process.wait_until(lambda: workers.runs(process))
-
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client:
+    port = str(free_port())
+    with (
+        Proxy(workers.database) as network,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE) as client,
+    ):
+        settings = {"DBOS_SYSTEM_DATABASE_URL": network.url, "DRAIN_TIMEOUT": "600"}
+        process = workers.start(HEALTH_PORT=port, **settings)
+        workers.launch(count=1, steps=1000, seconds=0.1)
+        process.wait_until(lambda: workers.runs(process))
         well = client.get("/healthz")
         elsewhere = client.get("/")
-        freeze(process)
-        with psycopg.connect(workers.database) as other:
-            name = lease_name("dbos-functions", workers.executor_id(process))
-            take = "select pg_try_advisory_lock(hashtextextended(%s, 0))"
-            wait_until(lambda: other.execute(take, (name,)).fetchone() == (True,))
-            thaw(process)
+        with network.frozen():
+            wait_until(lambda: client.get("/healthz").status_code == 503)
             ill = client.get("/healthz")
             alive = client.get("/livez")
         wait_until(lambda: client.get("/healthz").status_code == 200)

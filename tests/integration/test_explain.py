@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from functions.explanation import REASONS
 from local_dev.bench.stage import APPLICATION
-from tests.rows import alive, begin, declare_queue, finish, record, update
+from tests.rows import alive, begin, declare_queue, end_worker, finish, record, update
 from worker.locks import clock_name, share, threads_name
 
 from .test_waiting import launched
@@ -320,6 +320,32 @@ def test_it_has_ended(functions: TestClient, database: str, status: str, reason:
     assert found == reason
     assert "1970-01-01T00:00:00.001Z" in sentence
     assert ("resumed" in sentence) == (reason in ("cancelled", "given_up"))
+
+
+@pytest.mark.parametrize(
+    ("name", "certain", "place"),
+    [
+        ("charge", True, "in step 3 (charge)"),
+        ("charge", False, "perhaps in step 3 (charge)"),
+        (None, True, "after step 3"),
+    ],
+)
+def test_its_last_worker_was_ended(
+    functions: TestClient, database: str, name: str | None, certain: bool, place: str
+) -> None:
+    """As code held the GIL: where, and how certain that is."""
+    workflow_id = enqueued(functions, database)
+    end_worker(database, workflow_id, 3, name, certain)
+
+    with alive(database, "1"):
+        reason, sentence, facts = explained(functions, workflow_id)
+
+    at = "1970-01-01T00:00:00.001Z"
+    assert reason == "queued"
+    assert sentence.endswith(
+        f". Its last worker was ended at {at}, because code held the GIL {place}."
+    )
+    assert (facts["gil_held_at"], facts["gil_held_in_step"]) == (at, 3)
 
 
 def test_an_unknown_workflow_is_not_explained(functions: TestClient) -> None:

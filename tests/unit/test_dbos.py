@@ -468,3 +468,86 @@ def test_every_step_of_dbos_is_begun_by_what_asks_for_the_owner(root: Path, tmp_
         "parent-3 a_step",
         "parent-4 an_async_step",
     ]
+
+
+MARKS = """
+import asyncio
+import sys
+import threading
+
+from dbos import DBOS
+from worker import internals
+from worker.running import Running
+
+running = Running()
+internals.note_what_is_executed(running)
+
+
+def note():
+    print(*(running.of(threading.get_native_id()) or ("", "nothing", 0, ""))[1:])
+
+
+@DBOS.step()
+def a_step():
+    note()
+
+
+@DBOS.step(name="async", timeout_seconds=60)
+async def an_async_step():
+    note()
+    await asyncio.sleep(0)
+    note()
+
+
+@DBOS.workflow(name="child")
+def child():
+    note()
+    a_step()
+
+
+@DBOS.workflow(name="one")
+def one():
+    note()
+    a_step()
+    child()
+    note()
+
+
+@DBOS.workflow(name="other")
+async def other():
+    note()
+    await an_async_step()
+    await DBOS.run_step_async({"name": "function"}, note)
+    note()
+
+
+DBOS(config={"name": "marks", "system_database_url": "sqlite:///" + sys.argv[1]})
+DBOS.launch()
+DBOS.register_queue("queue", polling_interval_sec=0.1)
+for each in (one, other):
+    DBOS.enqueue_workflow("queue", each).get_result(polling_interval_sec=0.1)
+note()
+DBOS.destroy()
+"""
+
+
+def test_what_dbos_executes_is_marked(root: Path, tmp_path: Path) -> None:
+    """Workflow, number and name of the step, in the thread that executes its code."""
+    command = [sys.executable, "-c", MARKS, str(tmp_path / "marks.sqlite")]
+
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert [line.rstrip() for line in done.stdout.splitlines()] == [
+        "one 0",
+        "one 1 a_step",
+        "child 0",
+        "child 1 a_step",
+        "one 0",
+        "other 0",
+        "other 1 async",
+        "other 1 async",
+        "other 2 function",
+        "other 0",
+        "nothing 0",
+    ]
