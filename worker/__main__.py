@@ -92,10 +92,8 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         flush = export_traces(settings)
         clock = lease.clock
         executor = Executor(settings, lambda: lease.held and clock.is_right, clock)
-        running = Running()
         internals.begin_steps_only_as_owner(Ownership(lease))
-        internals.note_what_is_executed(running)
-        Pulse(settings, running, executor).start()
+        Pulse(settings, executor).start()
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
             serve_health(settings.health_port, Health(executor, lease), metrics)

@@ -15,6 +15,7 @@ from .clock import Clock
 from .database import Pool
 from .listener import Listener
 from .lookout import Lookout
+from .running import Running
 from .settings import Settings
 from .threads import Claim, Pools
 
@@ -37,11 +38,13 @@ class Executor:
         monotonic clock."""
         self.turns = 0
         """How often the event loop was free when `turn` had asked."""
+        self.marks = Running()
         internals.install()
         self.listener = Listener()
         internals.look_when_listening(self.listener)
         internals.tell_the_time_of(clock)
         internals.leave_sweeps_to_others(clock)
+        internals.note_what_is_executed(self.marks)
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)
@@ -143,7 +146,7 @@ class Executor:
 
     def running(self) -> set[str]:
         """The ids of the workflows that are being executed."""
-        return set(self._dbos._active_workflows_set.activeList())
+        return set(self._dbos._active_workflows_set.activeList()) | self.marks.workflows()
 
     def running_in(self, queue: str) -> int:
         """How many workflows of a queue are being executed."""

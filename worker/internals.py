@@ -194,6 +194,7 @@ def begin_steps_only_as_owner(ownership: Ownership) -> None:
 
 
 def note_what_is_executed(running: Running) -> None:
-    """DBOS does not say which thread executes what; a witness of the process has to know."""
+    """DBOS does not say which thread executes what, and knows no children that were called."""
     replace(_core, "_dropping_datasource_checkpoints", running.executing)
+    replace(_core, "_get_wf_invoke_func", running.finishing)
     replace(_core, "invoke_step", running.beginning)

@@ -17,7 +17,6 @@ import time
 
 from . import witness
 from .executor import Executor
-from .running import Running
 from .settings import Settings
 
 BEAT_SECONDS = 0.5
@@ -39,9 +38,9 @@ logger = logging.getLogger("worker")
 class Pulse:
     """The beats of this process, and the process that is its witness."""
 
-    def __init__(self, settings: Settings, running: Running, executor: Executor) -> None:
+    def __init__(self, settings: Settings, executor: Executor) -> None:
         self._settings = settings
-        self._running = running
+        self._running = executor.marks
         self._executor = executor
         self._witness: subprocess.Popen[bytes] | None = None
         self._called_at = -math.inf

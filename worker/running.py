@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ class Running:
         self._own = threading.local()
         self._marks: dict[int, Mark] = {}
         self._names: dict[str, str] = {}
+        self._executions: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._beats = 0
 
     def beat(self) -> None:
@@ -51,6 +54,12 @@ class Running:
         """What a thread executes, by the id that the system gave to it."""
         return self._marks.get(thread)
 
+    def workflows(self) -> set[str]:
+        """The ids of the workflows that are executed, also of children that were called directly
+        by their parents: DBOS does not count those as active."""
+        with self._counting:
+            return set(self._executions)
+
     def executing(self, wrap: Callable[..., Function]) -> Callable[..., Function]:
         """Mark what DBOS makes of the function of a workflow that it is about to execute."""
 
@@ -59,6 +68,21 @@ class Running:
             return self._workflow(wrap(dbos, function), get_dbos_func_name(function.func))
 
         return wrap_marked
+
+    def finishing(self, prepare: Function) -> Function:
+        """Count a workflow as executed until DBOS has recorded its outcome."""
+
+        @functools.wraps(prepare)
+        def prepare_counted(dbos: Any, status: Any, *args: Any) -> Any:
+            finish = prepare(dbos, status, *args)
+
+            def finish_counted(function: Any) -> Any:
+                with self._counted(status["workflow_uuid"]):
+                    return finish(function)
+
+            return finish_counted
+
+        return cast(Function, prepare_counted)
 
     def beginning(self, invoke: Function) -> Function:
         """Mark each attempt at a step."""
@@ -111,9 +135,22 @@ class Running:
         workflow_id = str(DBOS.workflow_id)
         self._names[workflow_id] = name
         try:
-            yield Mark(workflow_id, name)
+            with self._counted(workflow_id):
+                yield Mark(workflow_id, name)
         finally:
             self._names.pop(workflow_id, None)
+
+    @contextmanager
+    def _counted(self, workflow_id: str) -> Iterator[None]:
+        with self._counting:
+            self._executions[workflow_id] += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._executions[workflow_id] -= 1
+                if not self._executions[workflow_id]:
+                    del self._executions[workflow_id]
 
     @contextmanager
     def marked(self, mark: Mark) -> Iterator[None]:

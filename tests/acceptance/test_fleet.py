@@ -250,6 +250,19 @@ def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None
     assert worker.said("had stopped without an end")
 
 
+@pytest.mark.parametrize("workflow", ["calls_child", "calls_child_async"])
+def test_a_child_that_is_called_is_executed_once(workers: Fleet, workflow: str) -> None:
+    """However long it takes: its worker knows that it executes it."""
+    worker = workers.start()
+
+    parent = workers.enqueue(workflow, path=str(workers.path), seconds=10)
+    workers.wait_until_finished()
+
+    assert workers.status(parent) == "SUCCESS"
+    assert len(workers.lines()) == 1
+    assert not worker.said("had stopped without an end")
+
+
 def test_a_new_workflow_waits_for_a_worker_that_knows_it(workers: Fleet) -> None:
     """Workers of the same version that do not know it yet claim it, and leave it to others."""
     workers.start()

@@ -139,11 +139,13 @@ def test_publishing_replaces_what_the_application_had(database: str) -> None:
     assert names(database, "b") == ["x"]
 
 
-def test_workers_that_start_together_publish_safely(empty_database: str) -> None:
+def test_workers_that_start_together_publish_safely(database: str) -> None:
     """Each creates the catalog if it is missing; they take turns."""
+    with psycopg.connect(database) as owner:
+        owner.execute("drop schema catalog cascade")
 
     def start() -> None:
-        with psycopg.connect(empty_database) as connection:
+        with psycopg.connect(database) as connection:
             create(connection)
             publish(connection, entries("x", "y"), application="a", version="1")
 
@@ -151,4 +153,4 @@ def test_workers_that_start_together_publish_safely(empty_database: str) -> None
         started = [workers.submit(start) for _ in range(8)]
 
     assert [each.exception() for each in started] == [None] * 8
-    assert names(empty_database, "a") == ["x", "y"]
+    assert names(database, "a") == ["x", "y"]

@@ -39,6 +39,30 @@ def ledger(path: str, steps: int, seconds: float) -> list[int]:
     return [entry(path, execution, number, seconds) for number in range(1, steps + 1)]
 
 
+@DBOS.workflow(name="child")
+def child(path: str, seconds: float) -> None:
+    write(path, "start", uuid.uuid4().hex)
+    time.sleep(seconds)
+
+
+@DBOS.workflow(name="child_async")
+async def child_async(path: str, seconds: float) -> None:
+    write(path, "start", uuid.uuid4().hex)
+    await asyncio.sleep(seconds)
+
+
+@workflow()
+def calls_child(path: str, seconds: float) -> None:
+    """Have a child executed by calling it."""
+    child(path, seconds)
+
+
+@workflow()
+async def calls_child_async(path: str, seconds: float) -> None:
+    """Have a child executed by calling it, on the event loop."""
+    await child_async(path, seconds)
+
+
 class AgainError(Exception):
     """A step has failed and is to be tried again, when there is a file that says so."""
 
