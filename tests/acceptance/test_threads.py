@@ -103,7 +103,7 @@ def test_async_runs_that_wait_hold_no_thread(workers: Fleet) -> None:
 def test_steps_that_hold_a_thread_hold_up_no_outcome(workers: Fleet) -> None:
     """More of them than there are threads for: other async runs begin, wait and end meanwhile."""
     process = workers.start()
-    enqueue(workers.database, 130, "blocks", "order_queue")
+    enqueue(workers.database, 130, "blocks_threads", "order_queue")
     process.wait_until(lambda: threads(process) > 100)
     most = threads(process)
 

@@ -27,6 +27,6 @@ def block() -> None:
 
 
 @workflow(queue="order_queue")
-async def blocks() -> None:
+async def blocks_threads() -> None:
     """Hold a thread in a step of an async workflow."""
     await DBOS.run_step_async({"name": "block"}, block)
