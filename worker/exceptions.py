@@ -47,7 +47,7 @@ class Writer(literals.Writer):
         values = attributes(error)
         kept = {name: each for name in values for each in self._attribute(kind, name, values[name])}
         args = self._args(error, message, {name: values[name] for name in kept})
-        first = [each for value in cause(error) for each in self._kept("__cause__", value)]
+        first = [each for value in cause(error) for each in self._cause(value)]
         written: Json = {"module": kind.__module__, "qualname": kind.__qualname__}
         optional = {"args": args, "attributes": kept or None, "cause": first or None}
         return written | {member: each for member, each in optional.items() if each is not None}
@@ -96,6 +96,12 @@ class Writer(literals.Writer):
         if not kept and type(value) is list:
             return self._kept(name, value[-1:])
         return kept
+
+    def _cause(self, first: BaseException) -> list[Json]:
+        if isinstance(first, Exception):
+            return self._kept("__cause__", first)
+        self.lost.append(f"__cause__ ({type(first).__name__})")
+        return []
 
     def _kept(self, name: str, value: Any) -> list[Json]:
         """A value as JSON, in a list that is empty if it is too large; notes what is lost."""

@@ -32,9 +32,9 @@ class Recorded:
 
     def of(self, error: Exception) -> Exception:
         """What a replay raises in the place of `error`, which was not stored if it is itself."""
-        replayed = self.replayed if self.error is error else None
+        again = self.replayed if self.error is error else None
         self.error = self.replayed = None  # They hold the frames that they have passed.
-        return replayed or error
+        return error if again is None else again
 
 
 _RECORDED: ContextVar[Recorded | None] = ContextVar("recorded", default=None)

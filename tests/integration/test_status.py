@@ -92,6 +92,10 @@ def test_any_result_can_be_shown(
             '{"name":"OutOfStock","message":"none left","code":1}',
             {"name": "OutOfStock", "message": "none left"},
         ),
+        (
+            '{"name":"OutOfStock","message":"none left","python":{"module":"shop","args":[1]}}',
+            {"name": "OutOfStock", "message": "none left"},
+        ),
         ("null", {"name": "Error", "message": "The error is not stored as portable JSON."}),
     ],
 )

@@ -71,6 +71,15 @@ class Slotted(Exception):
         self.b = b
 
 
+class Empty(Exception):
+    def __init__(self, items: list[object]) -> None:
+        super().__init__("empty")
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
 class Outer:
     class Inner(Exception):
         pass
@@ -200,6 +209,7 @@ ALIKE = [
     Damaged(Parcel(1.5), Item(sku="a", price=Decimal(1))),
     Slotted(1, None),
     Outer.Inner("nested"),
+    Empty([]),
     Unreadable("/etc/shadow"),
     ArgsHidden("shown"),
     Particular("secret"),
@@ -261,7 +271,13 @@ class Changing(Exception):
 
 REQUEST = httpx2.Request("GET", "http://nowhere/")
 
+
+def interrupted() -> None:
+    raise ValueError("stopped") from KeyboardInterrupt()
+
+
 DIFFERENT = [
+    raised(interrupted),
     Damaged(object()),  # type: ignore[arg-type]
     Changing("cut", Parcel(1.5)),
     Changing("cut", object()),
