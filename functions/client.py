@@ -1,36 +1,24 @@
 """How functions reach Postgres: one pool per instance, one short-lived client per invocation."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
-import psycopg
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from psycopg.errors import InvalidSchemaName, ReadOnlySqlTransaction, UndefinedTable
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
-from sqlalchemy.util.queue import Empty
 
 from .errors import DatabaseUnavailable, NoWorkerYet
+from .pool import DEADLINE, PAUSE, PatientPool, deadline
 from .settings import settings
 
 T = TypeVar("T")
-
-_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-
-DEADLINE = 4.5
-"""Seconds until a function answers 503 instead of waiting for the database any longer."""
-
-PAUSE = 0.05
-"""Seconds that a connection is waited for before the pool is looked at again."""
 
 PREPARED = "_prepared_statements"
 
@@ -46,40 +34,6 @@ CONNECT_ARGS = {
     "prepare_threshold": None,
     "application_name": "dbos-functions",
 }
-
-
-class PatientPool(QueuePool):
-    """Waits for one of its own connections when Postgres has no more to give."""
-
-    def _do_get(self) -> ConnectionPoolEntry:
-        end = min(_deadline.get(), time.monotonic() + DEADLINE)
-        refused: psycopg.OperationalError | None = None
-        while True:
-            try:
-                record = self._pool.get(True, PAUSE) if refused else super()._do_get()
-                return self._connected(record)
-            except psycopg.OperationalError as error:
-                refused = error
-            except (Empty, PoolTimeout):
-                pass
-            if refused and not (self.checkedout() or self.checkedin()):
-                raise refused
-            if time.monotonic() > end:
-                raise refused or PoolTimeout("no connection was free in time")
-
-    def _connected(self, record: ConnectionPoolEntry) -> ConnectionPoolEntry:
-        try:
-            record.get_connection()  # type: ignore[attr-defined]  # Another one if it has died.
-        except psycopg.OperationalError:
-            self._do_return_conn(record)
-            raise
-        return record
-
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        if record.dbapi_connection is None:
-            self._dec_overflow()  # An empty place would be tried before those that are alive.
-        else:
-            super()._do_return_conn(record)
 
 
 @cache
@@ -140,7 +94,7 @@ async def use_client(work: Callable[[DBOSClient], T]) -> T:
     It runs once more if the pooled connection turns out to be dead, so it has to be idempotent.
     Raises DatabaseUnavailable within DEADLINE seconds, and NoWorkerYet.
     """
-    _deadline.set(time.monotonic() + DEADLINE)
+    deadline.set(time.monotonic() + DEADLINE)
     try:
         async with asyncio.timeout(DEADLINE):
             return await asyncio.to_thread(_use_client, work)
@@ -156,7 +110,7 @@ async def use_client(work: Callable[[DBOSClient], T]) -> T:
 
 def _refuse_late_commit(_: Connection) -> None:
     """The caller was told that the launch has failed, so it must not come true later."""
-    if time.monotonic() > _deadline.get():
+    if time.monotonic() > deadline.get():
         raise TimeoutError
 
 

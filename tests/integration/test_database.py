@@ -1,20 +1,36 @@
 """The functions and their database: how much they ask of it, and what they do without it."""
 
+import re
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Timer
+from typing import cast
 
 import psycopg
 import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.testclient import TestClient
 
+from functions import pool as pool_module
 from functions.client import dbos_client, engine, statements
+from functions.pool import PAUSE, PatientPool
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
 from tests.rows import finish
 from worker.migrate import migrate
 
 from .conftest import Serve
+
+SESSIONS = """
+select count(*) from pg_stat_activity
+where datname = current_database() and application_name = 'dbos-functions'
+"""
 
 
 @pytest.fixture
@@ -230,3 +246,151 @@ def test_a_catalog_of_another_application_does_not_count(
 
     assert answer.status_code == 503
     assert "'another'" in answer.json()["detail"]
+
+
+@contextmanager
+def role(database: str, name: str, limit: int) -> Iterator[str]:
+    """A role of the functions with a limit of connections; the URL of the database for it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"create role {name} login connection limit {limit}".encode())
+        migrate(database, functions_role=name)
+        yield database.replace("postgres@", f"{name}@")
+        connection.execute(f"drop owned by {name}".encode())
+        connection.execute(f"drop role {name}".encode())
+
+
+def sessions(database: str) -> int:
+    """How many connections the functions have to a database."""
+    with psycopg.connect(database) as connection:
+        row = connection.execute(SESSIONS).fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_what_a_crowd_has_needed_is_given_back(functions: TestClient, database: str) -> None:
+    """All but one connection, without another request."""
+    with ThreadPoolExecutor(20) as callers:
+        list(callers.map(lambda _: functions.post("/launch/greeting"), range(60)))
+    crowd = sessions(database)
+
+    wait_until(lambda: sessions(database) == 1)
+
+    assert crowd > 1
+
+
+def test_an_instance_that_was_frozen_gives_back_with_its_first_request(
+    functions: TestClient, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no time to before."""
+    with ThreadPoolExecutor(20) as callers:
+        list(callers.map(lambda _: functions.post("/launch/greeting"), range(60)))
+    pool = cast(PatientPool, engine().pool)
+    wait_until(lambda: pool._timer is not None)
+    cast(Timer, pool._timer).cancel()
+    before = sessions(database)
+    monkeypatch.setattr(pool_module, "SPARE_SECONDS", 0.0)
+
+    functions.post("/launch/greeting")
+    wait_until(lambda: sessions(database) == 1)
+
+    assert before > 1
+
+
+def test_steady_requests_make_no_new_connection(
+    functions: TestClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For many times what a connection beyond the first may rest."""
+    monkeypatch.setattr(pool_module, "SPARE_SECONDS", 0.3)
+    with ThreadPoolExecutor(2) as callers:
+        list(callers.map(lambda _: functions.post("/launch/greeting"), range(4)))
+        before = proxy.connections
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            functions.post("/launch/greeting")
+
+    assert proxy.connections == before
+
+
+def test_without_a_connection_one_is_waited_for(serve: Serve, database: str) -> None:
+    """An instance that Postgres gives none asks again, until its deadline."""
+    with (
+        role(database, "waiting", limit=1) as url,
+        serve(url) as functions,
+        ThreadPoolExecutor(1) as callers,
+    ):
+        with psycopg.connect(url):
+            waiting = callers.submit(functions.post, "/launch/greeting")
+            with suppress(TimeoutError):
+                waiting.result(timeout=1)  # Its answer before that would be 503.
+        answer = waiting.result()
+
+    assert answer.status_code == 202
+
+
+def test_an_instance_without_a_connection_does_not_wait_for_ever(
+    serve: Serve, database: str
+) -> None:
+    """It says when to come back, before the platform gives up."""
+    with role(database, "refused", limit=1) as url, psycopg.connect(url), serve(url) as functions:
+        answer = functions.post("/launch/greeting")
+
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+
+
+def test_an_instance_under_load_leaves_others_a_connection(database: str) -> None:
+    """Its connections never rest, but where there are no others it gives one back."""
+    with role(database, "crowded", limit=4) as url, ExitStack() as stack:
+        busy, late = (pool_of(url, stack) for _ in range(2))
+        over = threading.Event()
+
+        def load() -> None:
+            while not over.is_set():
+                # With more callers than connections, one that asks in vain is no matter here.
+                with suppress(PoolTimeout, OperationalError), busy.connect() as connection:
+                    connection.execute(text("select pg_sleep(0.01)"))
+
+        callers = stack.enter_context(ThreadPoolExecutor(6))
+        stack.callback(over.set)
+        loads = [callers.submit(load) for _ in range(6)]
+        wait_until(lambda: busy.pool.checkedout() == 4)  # type: ignore[attr-defined]
+
+        with late.connect() as connection:
+            served = connection.execute(text("select 1")).scalar()
+        over.set()
+        for each in loads:
+            each.result()
+
+    assert served == 1
+
+
+def pool_of(url: str, stack: ExitStack) -> Engine:
+    """The connections of an instance."""
+    made = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=PatientPool,
+        pool_size=10,
+        max_overflow=0,
+        pool_timeout=PAUSE,
+        pool_use_lifo=True,
+    )
+    stack.callback(made.dispose)
+    return made
+
+
+def test_postgres_ends_the_transaction_of_a_frozen_function(
+    serve: Serve, database: str, root: Path
+) -> None:
+    """With the timeout that the page gives their role; the functions know it as a lost
+    connection, which is tried again."""
+    page = (root / "worker" / "README.md").read_text()
+    [setting] = re.findall(r"alter role functions set (\S+ = )'10s';", page)
+    with role(database, "frozen", limit=5) as url:
+        with psycopg.connect(database) as connection:
+            connection.execute(f"alter role frozen set {setting}'200ms'".encode())
+        with serve(url), pytest.raises(DBAPIError) as ended, engine().begin() as frozen:
+            frozen.execute(text("select 1 from dbos.workflow_status for update"))
+            wait_until(lambda: sessions(database) == 0)
+            frozen.execute(text("select 1"))
+
+    assert ended.value.connection_invalidated
