@@ -31,6 +31,7 @@ from .signs import signs
 from .takeover import TakeOver
 from .tracing import export_traces
 from .versions import Leadership
+from .waits import Waits
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -94,6 +95,8 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         executor = Executor(settings, lambda: lease.held and clock.is_right, clock)
         internals.begin_steps_only_as_owner(Ownership(lease))
         Pulse(settings, executor).start()
+        waits = Waits(settings, executor.pool.engine)
+        internals.know_what_waits(waits)
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
             serve_health(settings.health_port, Health(executor, lease), metrics)
@@ -101,7 +104,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
             stop_signals(*SIGNALS, twice=True) as stop,
             handed_over_on_failure(executor, settings),
         ):
-            duties: list[Duty] = [take_over, Orphans(settings, executor), leadership]
+            duties: list[Duty] = [waits, take_over, Orphans(settings, executor), leadership]
             duties += signs(settings, clock, executor)
             lease.keep(duties, on_silence=executor.pool.cut)
             executor.launch()

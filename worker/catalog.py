@@ -50,6 +50,19 @@ create table if not exists catalog.ended (
     certain boolean not null,
     ended_at bigint not null
 );
+create table if not exists catalog.suspects (
+    workflow_uuid text primary key
+        references dbos.workflow_status (workflow_uuid) on delete cascade,
+    long_attempts integer not null,
+    shared_deaths integer not null
+);
+create table if not exists catalog.waits (
+    workflow_uuid text primary key
+        references dbos.workflow_status (workflow_uuid) on delete cascade,
+    owner_xid text,
+    operations bigint,
+    several_at_once boolean not null default false
+);
 """
 """`ended` has the workflows whose last worker was ended as code held the GIL (`witness`)."""
 

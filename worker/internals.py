@@ -28,7 +28,7 @@ from dbos import (
 )
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
-from . import failures, lost, outcomes, threads
+from . import failures, lost, outcomes, threads, waits
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
@@ -171,6 +171,22 @@ def raise_from_steps_what_replays_raise() -> None:
 def raise_from_children_what_replays_raise() -> None:
     """A parent gets what its child raised at first, and what was stored of it later."""
     replace(_core, "_get_wf_invoke_func", failures.alike_for_parents)
+
+
+def know_what_waits(runs: waits.Waits) -> None:
+    """DBOS does not say what is in flight, and of a wait for another workflow there is no row."""
+    waiters: dict[str, waits.Waiter] = {
+        "recv": waits.receiver,
+        "get_event": waits.asker,
+        "await_workflow_result": waits.caller,
+        "await_first_workflow_id": waits.caller,
+    }
+    database = _sys_db.SystemDatabase
+    for name, waiter in waiters.items():
+        replace(database, name, functools.partial(runs.around, waiter))
+        replace(database, f"{name}_async", functools.partial(runs.around_async, waiter))
+    replace(database, "record_sleep", runs.sleeping)
+    replace(_core, "invoke_step", runs.stepping)
 
 
 REPLACEMENTS: tuple[Replacement, ...] = (

@@ -45,6 +45,11 @@ def threads_name(application: str, version: str) -> str:
     return f"dbos-functions threads {application} {version}"
 
 
+def turns_name(application: str) -> str:
+    """What the worker holds that lets suspects have their turn."""
+    return f"dbos-functions turns {application}"
+
+
 def is_free(connection: Connection, name: str) -> bool:
     """Whether nobody holds a lock at this moment."""
     return connection.execute(PROBE, {"name": name}).fetchone() == (True,)

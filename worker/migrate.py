@@ -17,7 +17,8 @@ BUSY = (LockNotAvailable, DeadlockDetected, DuplicateTable, UniqueViolation)
 
 WORKER = SQL("""
     grant usage on schema catalog to {role};
-    grant select, insert, update, delete on catalog.workflows, catalog.ended to {role};
+    grant select, insert, update, delete
+        on catalog.workflows, catalog.ended, catalog.suspects, catalog.waits to {role};
 """)
 """Beside what DBOS itself grants: everything in its schema, but no DDL."""
 
@@ -61,6 +62,8 @@ NEEDED = """
 select has_table_privilege('dbos.workflow_status', 'update')
     and has_table_privilege('dbos.operation_outputs', 'insert')
     and has_table_privilege('catalog.workflows', 'insert')
+    and has_table_privilege('catalog.suspects', 'insert')
+    and has_table_privilege('catalog.waits', 'insert')
 """
 
 

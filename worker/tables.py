@@ -19,26 +19,7 @@ where pg_try_advisory_xact_lock(hashtextextended(%(prefix)s || executor_id, 0))
 """
 """The executors that have something to execute but no lease; for this transaction it is ours."""
 
-RELEASE = SQL("""
-with latest as (
-    select executor_id, max(started_at_epoch_ms) as started_at
-    from dbos.workflow_status
-    where status = 'PENDING' and executor_id = any(%(executors)s)
-    group by executor_id
-),
-lost as (
-    select s.workflow_uuid, s.executor_id, {attempts} as attempts, {version} as version,
-        s.started_at_epoch_ms < latest.started_at - 1000 as early
-    from dbos.workflow_status s
-    join latest using (executor_id)
-    where s.status = 'PENDING'
-        and coalesce(s.application_name, %(application)s) = %(application)s and {which}
-    limit 1000
-    for no key update of s skip locked
-),
-released as (
-    select *, attempts > %(most)s as given_up, {delay} as delay from lost
-)
+PUT_BACK = """
 update dbos.workflow_status w set
     status = case
         when given_up then 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'
@@ -61,11 +42,26 @@ update dbos.workflow_status w set
 from released
 where w.workflow_uuid = released.workflow_uuid
 returning w.workflow_uuid, w.name, given_up
+"""
+
+RELEASE = SQL(f"""
+with lost as (
+    select s.workflow_uuid, {{attempts}} as attempts, {{version}} as version
+    from dbos.workflow_status s
+    where s.status = 'PENDING' and s.executor_id = any(%(executors)s)
+        and coalesce(s.application_name, %(application)s) = %(application)s and {{which}}
+    limit 1000
+    for no key update of s skip locked
+),
+released as (
+    select *, attempts > %(most)s as given_up, {{delay}} as delay from lost
+)
+{PUT_BACK}
 """)
 """What DBOS does to recover a workflow, or to give it up, for many at once.
 
-`early` are those that an executor had begun before the last ones. A row that somebody has locked,
-as a frozen worker may have, is left for the next time, and so is what follows a thousand others.
+A row that somebody has locked, as a frozen worker may have, is left for the next time, and so is
+what follows a thousand others.
 """
 
 ALL = SQL("true")
@@ -84,12 +80,17 @@ VERSION_IF_BEGUN = SQL("""
     ) then s.application_version end
 """)
 
-GOT_FURTHER = """
-    exists (
+
+def _got_further(run: str) -> str:
+    """Whether a run has recorded a step since it was claimed, as a condition."""
+    return f"""exists (
         select from dbos.operation_outputs o
-        where o.workflow_uuid = s.workflow_uuid and o.retention_timestamp >= s.started_at_epoch_ms
-    )
-"""
+        where o.workflow_uuid = {run}.workflow_uuid
+            and o.retention_timestamp >= {run}.started_at_epoch_ms
+    )"""
+
+
+GOT_FURTHER = _got_further("s")
 
 COUNTED = SQL(f"case when {GOT_FURTHER} then 1 else s.recovery_attempts end")
 """The attempts to execute a workflow, this one included, since it last got a step further."""
@@ -99,23 +100,7 @@ FORGIVEN = SQL(f"case when {GOT_FURTHER} then 0 else s.recovery_attempts - 1 end
 
 AT_ONCE = SQL("0::bigint")
 
-APART = SQL("""
-    case when attempts < 2 then 0 else (
-        3000 * ((row_number() over (
-            partition by executor_id, early, attempts < 2 order by workflow_uuid
-        ) - 1) %% 4)
-        + case when early then 12000 else 0 end
-    ) end::bigint
-""")
-"""From the second time on in four groups, one after the other, after what was begun last.
-
-A workflow that kills its worker soon does so alone, and those that ran beside it, perhaps for
-days, are not given up with it.
-"""
-
 LATER = SQL("5000::bigint")
-
-TAKE_OVER = RELEASE.format(which=ALL, attempts=COUNTED, delay=APART, version=SAME_VERSION)
 
 HAND_OVER = RELEASE.format(which=ALL, attempts=FORGIVEN, delay=AT_ONCE, version=SAME_VERSION)
 
@@ -130,6 +115,229 @@ PUT_BACK_TURNED_AWAY = RELEASE.format(
 PUT_BACK_STRANGERS = RELEASE.format(
     which=CLAIMED, attempts=FORGIVEN, delay=LATER, version=VERSION_IF_BEGUN
 )
+
+
+def _waits(run: str) -> str:
+    """Whether a run was only waiting or asleep when last seen, as a condition.
+
+    A worker records the waits that last (`worker/waits.py`); they mean nothing any more when the
+    run was claimed again or has recorded something since. Also without that, a run waits whose
+    last row is the time at which a sleep ends, or a `recv` or `get_event`: these number their time
+    after themselves, and record themselves when they end. A sleep may have ended between the death
+    of a worker and now, for which SLACK stands; one that had ended when the run was claimed is
+    none. Of runs that do several things at once, the last row tells nothing.
+    """
+    return f"""(
+        exists (
+            select from catalog.waits v
+            where v.workflow_uuid = {run}.workflow_uuid and v.owner_xid = {run}.owner_xid
+                and v.operations = (
+                    select count(*) from dbos.operation_outputs o
+                    where o.workflow_uuid = {run}.workflow_uuid
+                )
+        )
+        or not exists (
+            select from catalog.waits v
+            where v.workflow_uuid = {run}.workflow_uuid and v.several_at_once
+        ) and coalesce((
+            select case
+                when o.function_name <> 'DBOS.sleep' or o.output !~ '^[0-9.]{{1,20}}$' then false
+                when abs(o.completed_at_epoch_ms - o.output::numeric * 1000) < 1000 then
+                    o.output::numeric * 1000 > greatest(
+                        {run}.started_at_epoch_ms,
+                        extract(epoch from now()) * 1000 - {SLACK_MS}
+                    )
+                else not exists (
+                    select from dbos.operation_outputs b
+                    where b.workflow_uuid = o.workflow_uuid and b.function_id = o.function_id - 1
+                )
+            end
+            from dbos.operation_outputs o
+            where o.workflow_uuid = {run}.workflow_uuid
+            order by o.function_id desc
+            limit 1
+        ), false)
+    )"""
+
+
+SLACK_MS = 10_000
+"""Milliseconds from the death of a worker until it is taken over: as long as a freeze may take to
+be noticed."""
+
+LONG_MS = 600_000
+"""Milliseconds after which an attempt has shown that its run does not kill its worker at once."""
+
+LONG_ATTEMPTS = 20
+"""How many such attempts are forgiven: a run that always kills its worker after ten minutes is
+given up, too, after some hours."""
+
+SUSPECT = 2
+"""Counted deaths in a row that make a run a suspect. One is what all that a worker executes share
+when its machine fails, and they go on at once."""
+
+TURN_MS = 25_000
+"""Milliseconds that a suspect waits for its turn; whoever gives turns renews that. Should nobody
+do so any more, DBOS enqueues it. KEDA counts what is delayed for less than half a minute."""
+
+RENEW_MS = 15_000
+"""Milliseconds before the end of that when it is renewed."""
+
+RESPITE_MS = 5_000
+"""Milliseconds from the third death on to the next turn: the worker that was started again can
+then take over from the others."""
+
+CLAIM_MS = 10_000
+"""Milliseconds that a suspect may need to be claimed in its turn; then others have theirs."""
+
+TRIAL_MS = 2_000
+"""Milliseconds of a turn, doubled with each death that several share: who kills its worker later
+than that is not given up before its turn is long enough."""
+
+TAKE_OVER = SQL(f"""
+with lost as materialized (
+    select s.workflow_uuid, s.recovery_attempts as claims, s.application_version as version,
+        {_waits("s")} as waits,
+        {_got_further("s")} as got_further,
+        s.started_at_epoch_ms <= extract(epoch from now()) * 1000 - {LONG_MS} as long,
+        s.recovery_attempts <= least({SUSPECT} + 1, %(most)s) or not exists (
+            select from dbos.workflow_status r
+            where r.status = 'PENDING' and r.executor_id = s.executor_id
+                and r.workflow_uuid <> s.workflow_uuid and r.recovery_attempts >= {SUSPECT}
+                and not {_got_further("r")} and not {_waits("r")}
+        ) as alone
+    from dbos.workflow_status s
+    where s.status = 'PENDING' and s.executor_id = any(%(executors)s)
+        and coalesce(s.application_name, %(application)s) = %(application)s
+    order by s.recovery_attempts desc
+    limit 1000
+    for no key update of s skip locked
+),
+known as (
+    select lost.*,
+        case when claims > 1 then coalesce(k.long_attempts, 0) else 0 end as long_attempts,
+        case when claims > 1 then coalesce(k.shared_deaths, 0) else 0 end as shared_deaths
+    from lost left join catalog.suspects k using (workflow_uuid)
+),
+judged as (
+    select *, case
+        when waits then 'forgiven'
+        when got_further then 'first'
+        when long and claims > 1 and long_attempts < {LONG_ATTEMPTS} then 'long'
+        when claims > {SUSPECT} and not alone then 'shared'
+        else 'counted'
+    end as verdict
+    from known
+),
+counted as (
+    select *, case
+        when verdict = 'forgiven' and got_further then 0
+        when verdict = 'forgiven' then greatest(claims - 1, 0)
+        when verdict in ('first', 'long') then 1
+        when verdict = 'shared' then least(claims, greatest(claims - 1, {SUSPECT} + 1))
+        else claims
+    end as attempts
+    from judged
+),
+released as (
+    select *, verdict = 'counted' and attempts > %(most)s and alone as given_up,
+        case
+            when verdict = 'counted' and attempts > %(most)s and alone then 0
+            when verdict in ('counted', 'shared') and attempts >= {SUSPECT} then {TURN_MS}
+            else 0
+        end::bigint as delay
+    from counted
+),
+remembered as (
+    insert into catalog.suspects as k (workflow_uuid, long_attempts, shared_deaths)
+    select workflow_uuid, long_attempts + (verdict = 'long')::int,
+        shared_deaths + (verdict = 'shared')::int
+    from released
+    where delay > 0 or verdict = 'long'
+    on conflict (workflow_uuid) do update set
+        long_attempts = excluded.long_attempts, shared_deaths = excluded.shared_deaths
+)
+{PUT_BACK}
+""")
+"""Put back what the dead were executing, and judge how far each run is to blame for it.
+
+takeover.py tells the rules.
+"""
+
+GIVE_TURNS = f"""
+with suspects as materialized (
+    select s.*, k.shared_deaths, extract(epoch from now()) * 1000 as now
+    from catalog.suspects k
+    join dbos.workflow_status s using (workflow_uuid)
+    where s.status in ('DELAYED', 'ENQUEUED', 'PENDING') and s.recovery_attempts >= {SUSPECT}
+        and coalesce(s.application_name, %(application)s) = %(application)s
+),
+on_trial as (
+    select
+    from suspects s
+    where s.status = 'ENQUEUED' and s.updated_at > now - {CLAIM_MS}
+        or s.status = 'PENDING' and s.recovery_attempts > {SUSPECT}
+            and s.started_at_epoch_ms > now - least(
+                {LONG_MS}, {TRIAL_MS} * 2 ^ least(s.shared_deaths, 20)
+            )
+            and not {_got_further("s")} and not {_waits("s")}
+),
+waiting as (
+    select workflow_uuid, recovery_attempts, delay_until_epoch_ms, now, rests,
+        row_number() over (order by rests, recovery_attempts, random()) as place,
+        count(*) filter (where recovery_attempts = {SUSPECT}) over () as fresh
+    from suspects, lateral (
+        select recovery_attempts > {SUSPECT} and updated_at > now - {RESPITE_MS} as rests
+    ) r
+    where status = 'DELAYED' and coalesce(application_version, %(version)s) = %(version)s
+),
+judged as (
+    select *, not rests and not exists (select from on_trial) and (
+        place = 1 or recovery_attempts = {SUSPECT} and place <= ceil(fresh / 4.0)
+    ) as has_turn
+    from waiting
+),
+next as (
+    select * from judged where has_turn or delay_until_epoch_ms < now + {RENEW_MS}
+)
+update dbos.workflow_status w set
+    status = case when has_turn then 'ENQUEUED' else w.status end,
+    delay_until_epoch_ms = case when has_turn then now else now + {TURN_MS} end::bigint,
+    updated_at = case when has_turn then now::bigint else w.updated_at end
+from next
+where w.workflow_uuid = next.workflow_uuid and w.status = 'DELAYED'
+returning has_turn
+"""
+"""Let the next suspects be claimed when none has its turn, and have the others wait on.
+
+Those that were twice in a dying worker have their turn in groups, a quarter of them each; whoever
+was in a group that died has it alone.
+"""
+
+SAY_WHAT_WAITS = """
+insert into catalog.waits as v (workflow_uuid, owner_xid, operations)
+select s.workflow_uuid, s.owner_xid, (
+    select count(*) from dbos.operation_outputs o where o.workflow_uuid = s.workflow_uuid
+)
+from dbos.workflow_status s
+where s.workflow_uuid = any(%(workflows)s) and s.status = 'PENDING'
+    and s.executor_id = %(executor)s
+on conflict (workflow_uuid) do update set
+    owner_xid = excluded.owner_xid, operations = excluded.operations
+"""
+
+FORGET_WAITS = """
+delete from catalog.waits where workflow_uuid = any(%(workflows)s) and not several_at_once
+"""
+
+NO_LONGER_WAITS = text("""
+update catalog.waits set owner_xid = null where workflow_uuid = :workflow_id
+""")
+
+SAY_SEVERAL_AT_ONCE = text("""
+insert into catalog.waits as v (workflow_uuid, several_at_once)
+select workflow_uuid, true from dbos.workflow_status where workflow_uuid = :workflow_id
+on conflict (workflow_uuid) do update set owner_xid = null, several_at_once = true
+""")
 
 CLAIMS = """
 select workflow_uuid, coalesce(owner_xid, ''), coalesce(queue_name, ''), name

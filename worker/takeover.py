@@ -1,14 +1,32 @@
-"""Workflows that their executor does not execute any more go back to their queue."""
+"""Workflows that their executor does not execute any more go back to their queue.
+
+A run counts against MAX_TAKEOVERS only for deaths of workers that it can have caused:
+
+- What waits for a signal, an event or another workflow, or sleeps, causes none; it is forgiven.
+- What has recorded a step since it was claimed begins to count anew, at one.
+- An attempt of ten minutes begins to count anew, too, twenty times for one run.
+- All others are counted. Once counted, they go on at once: machines fail.
+
+Twice counted, a run is a suspect. Suspects are DELAYED until they have their turn: in groups at
+first, a quarter of them each, then alone. A turn ends when the suspect records a step, waits or
+ends, or after a few seconds, and only then the next one begins, in the whole fleet. So one worker
+dies at a time, and what is no suspect goes on in the others. The fourth and every later death is
+counted only for a run that was the only suspect in its worker; where several share one, each has
+a longer turn the next time. A run is given up for a death at which it was alone.
+
+All of that is judged by what the rows say in the transaction that takes over (`tables.TAKE_OVER`);
+`catalog.suspects` holds what they do not. A run that is resumed has been counted for nothing.
+"""
 
 import logging
 import time
 from typing import Any
 
-from psycopg.sql import Composed
+from psycopg.sql import SQL, Composed
 
 from . import tables
 from .database import Connection, connected
-from .locks import lease_name
+from .locks import lease_name, try_lock, turns_name
 from .settings import Settings
 
 START = 30.0
@@ -44,6 +62,7 @@ class TakeOver:
             dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
             if dead:
                 self.workflows += self._of(connection, dead)
+        self._give_turns(connection)
         self.looks += 1
 
     def own(self) -> None:
@@ -51,6 +70,14 @@ class TakeOver:
         most = self._settings.max_takeovers
         if moved := _release_own(self._settings, tables.TAKE_OVER, most=most, seconds=START):
             logger.info("workflows taken over from %s: %d", self._settings.executor_id, moved)
+
+    def _give_turns(self, connection: Connection) -> None:
+        """Let the next suspects be claimed. Two workers at once would let two of them."""
+        application = self._settings.app_name
+        parameters = {"application": application, "version": self._settings.app_version}
+        with connection.transaction():
+            if try_lock(connection, turns_name(application)):
+                connection.execute(tables.GIVE_TURNS, parameters)
 
     def _of(self, connection: Connection, executors: list[str]) -> int:
         parameters = {
@@ -73,7 +100,9 @@ def hand_over(settings: Settings) -> None:
         logger.info("workflows handed over: %d", moved)
 
 
-def _release_own(settings: Settings, statement: Composed, *, most: int, seconds: float) -> int:
+def _release_own(
+    settings: Settings, statement: Composed | SQL, *, most: int, seconds: float
+) -> int:
     """Release all that this executor has claimed, also what is locked at first."""
     parameters = {
         "executor": settings.executor_id,
@@ -90,7 +119,7 @@ def _release_own(settings: Settings, statement: Composed, *, most: int, seconds:
     return moved
 
 
-def release(connection: Connection, statement: Composed, parameters: dict[str, Any]) -> int:
+def release(connection: Connection, statement: Composed | SQL, parameters: dict[str, Any]) -> int:
     """Put workflows back, or give up those with more than `most` attempts; returns how many went
     back."""
     rows = connection.execute(statement, parameters).fetchall()

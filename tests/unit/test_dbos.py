@@ -556,3 +556,49 @@ def test_what_dbos_executes_is_marked(root: Path, tmp_path: Path) -> None:
         "other 0",
         "nothing 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("recv", ["workflow_uuid"]),
+        ("get_event", ["target_uuid", "key", "timeout_seconds", "caller_ctx"]),
+        ("await_workflow_result", ["workflow_id", "polling_interval", "fail_if_missing"]),
+        ("await_first_workflow_id", ["workflow_ids", "polling_interval"]),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", "_async"])
+def test_whatever_waits_in_dbos_waits_in_these_methods(
+    method: str, parameters: list[str], suffix: str
+) -> None:
+    """From their arguments, or their context, it is known which run waits."""
+    found = list(inspect.signature(getattr(_sys_db.SystemDatabase, method + suffix)).parameters)
+
+    assert found[1 : 1 + len(parameters)] == parameters
+
+
+def test_dbos_records_the_end_of_a_sleep_and_of_a_timeout_with_one_method() -> None:
+    """Only a sleep is recorded as if it had ended then: its row tells it from a timeout."""
+    sleep = inspect.signature(_sys_db.SystemDatabase.record_sleep).parameters
+
+    assert list(sleep)[1:] == [
+        "workflow_uuid",
+        "function_id",
+        "seconds",
+        "project_completion_time",
+    ]
+    assert "project_completion_time=True" in inspect.getsource(_core.record_sleep)
+    assert "project_completion_time" not in inspect.getsource(_sys_db.SystemDatabase.recv_setup)
+    assert "project_completion_time" not in inspect.getsource(
+        _sys_db.SystemDatabase.get_event_setup
+    )
+
+
+def test_dbos_begins_each_step_with_one_function() -> None:
+    """It is looked up each time, and is told the context of its workflow before the step."""
+    parameters = list(inspect.signature(_core.invoke_step).parameters)
+
+    assert parameters[:3] == ["dbos", "step_ctx", "func"]
+    assert "invoke_step(" in inspect.getsource(_core.run_step)
+    assert "invoke_step(" in inspect.getsource(_core.run_step_async)
+    assert "invoke_step(" in inspect.getsource(_core.decorate_step)
