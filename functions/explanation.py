@@ -149,6 +149,8 @@ class Situation:
 
     def _delayed(self) -> Explanation:
         sentence = f"It is delayed until {_at(self.workflow.delayed_until)}"
+        if self.workflow.attempts > 1:
+            sentence = "It waits to be tried apart from others, since its workers died"
         if not self.live:
             return Explanation("delayed", f"{sentence}; no worker is alive at the moment.")
         if all(map(self._clocks_are_wrong, self.live)):

@@ -193,19 +193,34 @@ TRIAL_MS = 2_000
 """Milliseconds of a turn, doubled with each death that several share: who kills its worker later
 than that is not given up before its turn is long enough."""
 
+DOUBTS = 2
+"""How often a run is not given up since others, though no suspects, were executed beside it. In a
+busy fleet that is always so, and it has to be given up all the same."""
+
 TAKE_OVER = SQL(f"""
-with lost as materialized (
+with executing as materialized (
+    select r.workflow_uuid, r.executor_id,
+        r.recovery_attempts >= {SUSPECT} and not {_got_further("r")} as suspect
+    from dbos.workflow_status r
+    where r.status = 'PENDING' and r.executor_id = any(%(executors)s)
+        and coalesce(r.application_name, %(application)s) = %(application)s
+        and not {_waits("r")}
+),
+together as (
+    select executor_id, count(*) as runs, count(*) filter (where suspect) as suspects
+    from executing
+    group by executor_id
+),
+lost as materialized (
     select s.workflow_uuid, s.recovery_attempts as claims, s.application_version as version,
-        {_waits("s")} as waits,
+        e.workflow_uuid is null as waits,
         {_got_further("s")} as got_further,
         s.started_at_epoch_ms <= extract(epoch from now()) * 1000 - {LONG_MS} as long,
-        s.recovery_attempts <= least({SUSPECT} + 1, %(most)s) or not exists (
-            select from dbos.workflow_status r
-            where r.status = 'PENDING' and r.executor_id = s.executor_id
-                and r.workflow_uuid <> s.workflow_uuid and r.recovery_attempts >= {SUSPECT}
-                and not {_got_further("r")} and not {_waits("r")}
-        ) as alone
+        s.recovery_attempts <= least({SUSPECT} + 1, %(most)s) or t.suspects <= 1 as alone,
+        s.recovery_attempts > %(most)s and t.runs > 1 as in_doubt
     from dbos.workflow_status s
+    left join executing e using (workflow_uuid)
+    left join together t on t.executor_id = e.executor_id
     where s.status = 'PENDING' and s.executor_id = any(%(executors)s)
         and coalesce(s.application_name, %(application)s) = %(application)s
     order by s.recovery_attempts desc
@@ -224,6 +239,7 @@ judged as (
         when got_further then 'first'
         when long and claims > 1 and long_attempts < {LONG_ATTEMPTS} then 'long'
         when claims > {SUSPECT} and not alone then 'shared'
+        when claims > {SUSPECT} and in_doubt and shared_deaths < {DOUBTS} then 'shared'
         else 'counted'
     end as verdict
     from known

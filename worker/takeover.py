@@ -12,7 +12,8 @@ first, a quarter of them each, then alone. A turn ends when the suspect records 
 ends, or after a few seconds, and only then the next one begins, in the whole fleet. So one worker
 dies at a time, and what is no suspect goes on in the others. The fourth and every later death is
 counted only for a run that was the only suspect in its worker; where several share one, each has
-a longer turn the next time. A run is given up for a death at which it was alone.
+a longer turn the next time. The last death, for which a run is given up, is twice put down to
+whatever else was executed beside it, suspect or not.
 
 All of that is judged by what the rows say in the transaction that takes over (`tables.TAKE_OVER`);
 `catalog.suspects` holds what they do not. A run that is resumed has been counted for nothing.

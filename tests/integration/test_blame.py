@@ -267,7 +267,6 @@ def test_nobody_is_given_up_for_a_death_that_suspects_share(
     insert("one", 6)
     insert("two", 4)
     insert("alone", 6, executor="another")
-    insert("beside", 1, executor="another")
 
     look(settings)
 
@@ -275,11 +274,28 @@ def test_nobody_is_given_up_for_a_death_that_suspects_share(
         "one": ("DELAYED", 5),
         "two": ("DELAYED", 3),
         "alone": ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", 6),
-        "beside": ("ENQUEUED", 1),
     }
     with psycopg.connect(settings.database_url) as connection:
         shared = connection.execute("select shared_deaths from catalog.suspects").fetchall()
     assert shared == [(1,), (1,)]
+
+
+def test_the_last_death_is_twice_put_down_to_what_ran_beside(
+    settings: Settings, insert: Insert
+) -> None:
+    """Not more often, or in a busy fleet nothing would ever be given up."""
+    insert("poison", 6)
+
+    seen = []
+    for _ in range(3):
+        insert("beside", 1)
+        look(settings)
+        seen.append(found(settings)["poison"][0])
+        look(settings, "delete from dbos.workflow_status where workflow_uuid = 'beside'")
+        look(settings, LATER)
+        live(settings, "dead")
+
+    assert seen == ["DELAYED", "DELAYED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
 def test_who_waits_beside_a_suspect_leaves_it_alone(

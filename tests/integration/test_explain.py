@@ -57,6 +57,20 @@ def test_it_is_delayed(functions: TestClient, database: str) -> None:
         assert "no worker has published" in explained(functions, workflow_id)[1]
 
 
+def test_it_waits_to_be_tried_apart(functions: TestClient, database: str) -> None:
+    """It was executed by workers that died, and may be to blame."""
+    workflow_id = launched(functions)
+    later = 2**42
+    suspect = {"status": "DELAYED", "recovery_attempts": 2, "delay_until_epoch_ms": later}
+    update(database, workflow_id, **suspect)
+
+    with alive(database, "1"):
+        reason, sentence, _ = explained(functions, workflow_id)
+
+    assert reason == "delayed"
+    assert sentence == "It waits to be tried apart from others, since its workers died."
+
+
 def test_no_worker_is_alive(functions: TestClient, database: str) -> None:
     """The first thing to know, and the facts count what waits."""
     ahead = [enqueued(functions, database) for _ in range(3)]
