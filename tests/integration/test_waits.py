@@ -1,0 +1,122 @@
+"""What a worker says of the runs that only wait, and when it takes that back."""
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+
+from worker import waits as waits_module
+from worker.database import Pool
+from worker.settings import Settings
+from worker.waits import Waits, receiver
+
+INSERT = """
+insert into dbos.workflow_status (workflow_uuid, status, name, executor_id, owner_xid)
+values ('one', 'PENDING', 'w', 'this', 'owner')
+"""
+
+
+@pytest.fixture
+def settings(database: str) -> Settings:
+    """Those of a worker that executes one run."""
+    with psycopg.connect(database) as connection:
+        connection.execute(INSERT)
+    return Settings.from_env({"DBOS_SYSTEM_DATABASE_URL": database, "EXECUTOR_ID": "this"})
+
+
+@pytest.fixture
+def waits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
+    """Says at once what waits."""
+    monkeypatch.setattr(waits_module, "MOMENT_SECONDS", 0.0)
+    pool = Pool(settings.database_url, "test", size=2)
+    yield Waits(settings, pool.engine)
+    pool.engine.dispose()
+
+
+def said(settings: Settings, waits: Waits | None = None) -> list[tuple[Any, ...]]:
+    """What stands in the database, once the worker has said what it has to say."""
+    with psycopg.connect(settings.database_url) as connection:
+        if waits:
+            waits(connection)
+        rows = connection.execute("select owner_xid, several_at_once from catalog.waits")
+        return rows.fetchall()
+
+
+def test_what_waits_is_said_and_forgotten(settings: Settings, waits: Waits) -> None:
+    """The row is void before it is gone, since what has been waited for is recorded."""
+
+    def recv(_: object, run: str) -> list[tuple[Any, ...]]:
+        return said(settings, waits)
+
+    during = waits.around(receiver, recv)(None, "one")
+    after = said(settings, waits)
+    said(settings, waits)
+
+    assert during == [("owner", False)]
+    assert after == []
+    assert not waits._runs
+
+
+def test_a_wait_that_is_cut_short_is_taken_back_at_once(settings: Settings, waits: Waits) -> None:
+    """Nothing is recorded of it, and the code goes on."""
+
+    async def recv(_: object, run: str) -> None:
+        assert said(settings, waits) == [("owner", False)]
+        await asyncio.sleep(60)
+
+    async def cut_short() -> list[tuple[Any, ...]]:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waits.around_async(receiver, recv)(None, "one"), 0.5)
+        return said(settings)
+
+    assert asyncio.run(cut_short()) == [(None, False)]
+
+
+def test_a_step_beside_a_wait_takes_it_back_before_it_begins(
+    settings: Settings, waits: Waits
+) -> None:
+    """It may be what kills the worker, and is recorded only when it has ended."""
+
+    async def step() -> list[tuple[Any, ...]]:
+        return said(settings, waits)
+
+    async def invoke_step(_: object, context: object, function: Any) -> Any:
+        return await function()
+
+    async def recv(_: object, run: str) -> Any:
+        assert said(settings, waits) == [("owner", False)]
+        return await waits.stepping(invoke_step)(None, SimpleNamespace(workflow_id="one"), step)
+
+    async def main() -> Any:
+        return await waits.around_async(receiver, recv)(None, "one")
+
+    during = asyncio.run(main())
+
+    assert during == [(None, True)]
+
+
+def test_a_sleep_beside_a_step_tells_nothing(settings: Settings, waits: Waits) -> None:
+    """Its row is the last one, but the run does not only sleep."""
+
+    def record_sleep(*_: Any, **__: Any) -> float:
+        return 60.0
+
+    def invoke_step(*_: Any) -> None:
+        waits.sleeping(record_sleep)(None, "one", 2, 60.0, project_completion_time=True)
+
+    waits.stepping(invoke_step)(None, SimpleNamespace(workflow_id="one"), print)
+
+    assert said(settings) == [(None, True)]
+
+
+def test_steps_one_after_the_other_cost_nothing(settings: Settings, waits: Waits) -> None:
+    """A run without waits is not written down."""
+    waits.stepping(lambda *_: said(settings, waits))(
+        None, SimpleNamespace(workflow_id="one"), print
+    )
+
+    assert said(settings, waits) == []
+    assert not waits._runs
