@@ -34,6 +34,9 @@ CLERK_THREADS = 16
 """Threads that read and write for all async runs. DBOS has 10 connections; more would only wait
 for one."""
 
+FEWEST_CLERKS = 4
+"""Clerks that are there from the start, so that async runs go on where no thread can be started."""
+
 STEP_THREADS = 100
 """Threads for the sync steps of async runs at the same time. Each may hold one of DBOS's 10
 connections for a moment."""
@@ -54,11 +57,12 @@ class Threads:
     def __init__(self, name: str, most: float = math.inf, keep: int = 0) -> None:
         self._name = name
         self._most = most
-        self.keep = keep
+        self._keep = keep
         self._changed = threading.Condition()
         self._work: deque[Callable[[], None]] = deque()
         self._alive = 0
         self._idle = 0
+        self._closed = False
         self.refused_at = -math.inf
         """When the system last refused to start a thread, on the monotonic clock."""
 
@@ -95,6 +99,12 @@ class Threads:
             if not self._start():
                 return False
 
+    def close(self) -> None:
+        """Have threads end as soon as they have nothing to do."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     @property
     def idle(self) -> int:
         """How many threads wait for work."""
@@ -120,7 +130,7 @@ class Threads:
     def _refused(self) -> None:
         before, self.refused_at = self.refused_at, time.monotonic()
         if self.refused_at - before > QUIET_SECONDS:
-            logger.warning("no thread can be started; those of this kind: %d", self._alive)
+            logger.warning("no thread can be started; %s has %d", self._name, self._alive)
 
     def _live(self) -> None:
         while work := self._next():
@@ -131,13 +141,15 @@ class Threads:
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
-            while not self._changed.wait_for(lambda: self._work, IDLE_SECONDS):
-                if self._alive > self.keep:
-                    self._alive -= 1
-                    self._idle -= 1
-                    return None
+            while not self._work:
+                in_time = self._changed.wait_for(lambda: self._work or self._closed, IDLE_SECONDS)
+                if self._closed or (not in_time and self._alive > self._keep):
+                    break
             self._idle -= 1
-            return self._work.popleft()
+            if self._work:
+                return self._work.popleft()
+            self._alive -= 1
+            return None
 
 
 def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
@@ -163,7 +175,7 @@ class Pools(ThreadPoolExecutor):
         self._claim_of = claim_of
         self.runs = Threads(f"{thread_name_prefix}run")
         self.steps = Threads(f"{thread_name_prefix}step", most=min(max_workers, STEP_THREADS))
-        self.clerks = Threads(f"{thread_name_prefix}clerk", most=CLERK_THREADS, keep=CLERK_THREADS)
+        self.clerks = Threads(f"{thread_name_prefix}clerk", most=CLERK_THREADS, keep=FEWEST_CLERKS)
         self.held = 0
         """How many sync runs hold a thread."""
         self._counting = threading.Lock()
@@ -171,8 +183,8 @@ class Pools(ThreadPoolExecutor):
         """The runs that this worker has claimed but had no thread for."""
 
     def start_clerks(self) -> None:
-        """Start their threads, so that async runs need no more; raises RuntimeError."""
-        if not self.clerks.supply(spare=CLERK_THREADS):
+        """Start the fewest that there have to be; raises RuntimeError if that is not possible."""
+        if not self.clerks.supply(spare=FEWEST_CLERKS):
             raise RuntimeError("no thread can be started")
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -187,8 +199,9 @@ class Pools(ThreadPoolExecutor):
         self.clerks.supply()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Have also the clerks end when there is nothing to do; the others do so anyway."""
-        self.clerks.keep = 0
+        """Have threads end as soon as they have nothing to do."""
+        for pool in (self.runs, self.steps, self.clerks):
+            pool.close()
 
     @property
     def refused_at(self) -> float:

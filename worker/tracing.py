@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from opentelemetry import trace
 from opentelemetry._logs import NoOpLoggerProvider, set_logger_provider
@@ -34,7 +35,8 @@ def export_traces(settings: Settings) -> Callable[[], None]:
     def flush() -> None:
         # The SDK does not heed the time that it is given.
         last = threading.Thread(target=provider.force_flush, daemon=True)
-        last.start()
-        last.join(FLUSH)
+        with suppress(RuntimeError):  # No thread can be started: spans are not worth the drain.
+            last.start()
+            last.join(FLUSH)
 
     return flush

@@ -5,8 +5,14 @@ from concurrent.futures import wait
 
 import pytest
 
+from local_dev.bench.processes import wait_until
 from worker import threads
 from worker.threads import Threads
+
+
+def named(name: str) -> int:
+    """How many threads have a name."""
+    return sum(thread.name == name for thread in threading.enumerate())
 
 
 def refuse(*_: object) -> None:
@@ -34,11 +40,25 @@ def test_threads_without_work_end(monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(4)
 
     wait([pool.submit(together.wait) for _ in range(4)], 10)
-    alive = [thread for thread in threading.enumerate() if thread.name == "ends"]
-    for thread in alive[:3]:
-        thread.join(0.1)
 
+    wait_until(lambda: named("ends") == 1)
     assert pool.submit(lambda: 1).result(10) == 1
+
+
+def test_all_threads_end_when_they_are_not_needed_any_more() -> None:
+    """Also those that are kept, and at once; what has been submitted is done first."""
+    pool = Threads("closed", keep=2)
+    pool.supply(spare=2)
+    alive = [thread for thread in threading.enumerate() if thread.name == "closed"]
+
+    done = pool.submit(lambda: 1)
+    pool.close()
+    for thread in alive:
+        thread.join(5)
+
+    assert len(alive) == 2
+    assert not any(thread.is_alive() for thread in alive)
+    assert done.result(0) == 1
 
 
 def test_work_waits_for_a_thread_where_none_can_be_started(
