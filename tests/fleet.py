@@ -78,19 +78,25 @@ class Fleet:
         """Enqueue a workflow as a function does; returns its id."""
         return self._enqueue(workflow, 1, arguments)[0]
 
+    def enqueue_on(self, queue: str, workflow: str, /, **arguments: Any) -> str:
+        """Enqueue a workflow on another queue than the default; returns its id."""
+        return self._enqueue(workflow, 1, arguments, queue)[0]
+
     def launch(self, count: int, steps: int, seconds: float) -> None:
         """Enqueue workflows of some steps, each of which takes some seconds."""
         arguments = {"path": str(self.path), "steps": steps, "seconds": seconds}
         for workflow_id in self._enqueue("ledger", count, arguments):
             self.launched[workflow_id] = steps
 
-    def _enqueue(self, workflow: str, count: int, arguments: dict[str, Any]) -> list[str]:
+    def _enqueue(
+        self, workflow: str, count: int, arguments: dict[str, Any], queue: str = "task_queue"
+    ) -> list[str]:
         ids = [str(uuid.uuid4()) for _ in range(count)]
         with self._client() as client:
             for workflow_id in ids:
                 options: EnqueueOptions = {
                     "workflow_name": workflow,
-                    "queue_name": "task_queue",
+                    "queue_name": queue,
                     "workflow_id": workflow_id,
                 }
                 client.enqueue(options, **arguments)

@@ -56,9 +56,9 @@ def workflow(
             raise NotAtTheTop(function=qualified(function))
         declaration = Declaration(name or function.__name__, queue, function, signals or {})
         validated = {"validate_args": arguments_validator(function)} | options
-        declared = DBOS.workflow(name=declaration.name, **validated)(contained(function))
-        setattr(declared, DECLARATION, declaration)
-        return declared
+        executed = contained(function)
+        setattr(executed, DECLARATION, declaration)  # What DBOS makes of it has it, too.
+        return DBOS.workflow(name=declaration.name, **validated)(executed)
 
     return declare
 

@@ -104,6 +104,14 @@ class WorkflowExited(WorkerError):
     """{function} ended with {error}; a workflow returns or raises an Exception"""
 
 
+class ValueLost(WorkerError):
+    """{what} {problem}: {remedy}"""
+
+
+class UnfitSignal(WorkerError):
+    """the signal {topic!r} does not fit its declared type: {reason}"""
+
+
 EXPECTED = (WorkerError, dbos_error.DBOSException, psycopg.Error, SQLAlchemyError)
 """What ends a worker with a sentence instead of a traceback."""
 

@@ -26,9 +26,11 @@ from dbos import (
     _sys_db,
     _workflow_commands,
 )
+from dbos._datasource import AsyncSQLAlchemyDatasource, SQLAlchemyDatasource
+from dbos._sys_db import SystemDatabase
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
-from . import failures, lost, outcomes, threads, waits
+from . import children, failures, lost, messages, outcomes, steps, threads, waits
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
@@ -64,6 +66,51 @@ def store_only_portable_json() -> None:
 def look_when_listening(listener: Listener) -> None:
     """DBOS listens again a second after its session has ended, and misses what came meanwhile."""
     replace(PostgresSystemDatabase, "_notification_listener", listener.instead_of)
+
+
+def keep_results_of_steps() -> None:
+    """DBOS gives a caller what a step returned, and after a takeover what JSON made of it."""
+    replace(_core, "invoke_step", steps.kept_results)
+
+
+def keep_results_of_transactions() -> None:
+    """A datasource has a checkpoint of its own, before that of the step."""
+    replace(SQLAlchemyDatasource, "run_tx_step", steps.kept_transactions)
+    replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", steps.kept_transactions)
+
+
+def store_arguments_by_hint() -> None:
+    """DBOS writes datetimes to the millisecond, naive ones as UTC, and nothing that is unusual."""
+    replace(_core, "_init_workflow", children.stored_arguments)
+    replace(_core, "_build_enqueue_with_options", children.stored_elsewhere)
+
+
+def begin_with_stored_arguments() -> None:
+    """DBOS gives a workflow what its caller passed, and after a takeover what JSON made of it."""
+    replace(_core, "_dropping_datasource_checkpoints", children.begun_as_stored)
+    replace(_core, "coerce_portable_args_to_hints", children.loaded_arguments)
+
+
+def keep_results_of_workflows() -> None:
+    """DBOS gives a parent what its child returned, and after a takeover what JSON made of it."""
+    replace(_core, "_get_wf_invoke_func", children.stored_result)
+    replace(_core, "serialize_value", children.serialized_by_type)
+    replace(SystemDatabase, "check_workflow_result", children.loaded_result)
+    replace(SystemDatabase, "call_function_as_step", children.recorded_as_stored)
+    replace(SystemDatabase, "call_coroutine_as_step", children.recorded_as_stored)
+
+
+def tell_values_of_any_type() -> None:
+    """DBOS refuses most of what JSON can hold, and changes times, in events and the like."""
+    replace(_dbos, "set_event", messages.plain_events)
+    replace(_dbos, "write_stream", messages.plain_streams)
+    replace(_dbos, "send_bulk", messages.plain_messages)
+
+
+def receive_signals_as_declared() -> None:
+    """DBOS knows no types of messages."""
+    replace(SystemDatabase, "recv", messages.declared_signals)
+    replace(SystemDatabase, "recv_async", messages.declared_signals)
 
 
 TIMED = (_client, _context, _core, _dbos, _debouncer, _enqueue_options, _sys_db)
@@ -198,6 +245,13 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     store_exceptions_as_themselves,
     raise_from_steps_what_replays_raise,
     raise_from_children_what_replays_raise,
+    keep_results_of_steps,
+    keep_results_of_transactions,
+    store_arguments_by_hint,
+    begin_with_stored_arguments,
+    keep_results_of_workflows,
+    tell_values_of_any_type,
+    receive_signals_as_declared,
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
 
 from .errors import (
@@ -31,6 +31,15 @@ RESERVED = {"self", "options", "conn_or_session"}
 """`DBOSClient` enqueues with parameters of these names, so no client could pass them on."""
 
 
+RETURNED = ConfigDict(
+    ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+)
+"""Bytes that are returned are stored as base64, which holds any; in arguments they are text.
+
+NaN is written as it is, and refused when it is read, instead of becoming null.
+"""
+
+
 def arguments_schema(function: Function) -> Schema:
     """The schema of an object with exactly the named arguments of `function`.
 
@@ -49,7 +58,7 @@ def result_schema(function: Function) -> Schema:
     """The schema of what `function` returns; raises InexpressibleResult."""
     returned = inspect.signature(function).return_annotation
     try:
-        return _schema(_resolved(returned, function), "serialization")
+        return _schema(resolved(returned, function), "serialization", RETURNED)
     except Exception as error:  # A type's own hooks may raise anything.
         raise InexpressibleResult(
             function=qualified(function), reason=_first_line(error)
@@ -80,7 +89,7 @@ def arguments_validator(function: Function) -> Validator:
     def declared() -> tuple[inspect.Signature, dict[str, TypeAdapter[Any]]]:
         signature = inspect.signature(function)
         return signature, {
-            parameter.name: TypeAdapter(_resolved(parameter.annotation, function))
+            parameter.name: TypeAdapter(resolved(parameter.annotation, function))
             for parameter in signature.parameters.values()
         }
 
@@ -121,7 +130,7 @@ def _inexpressible(parameter: inspect.Parameter, function: Function) -> str | No
     if parameter.name in RESERVED:
         return "DBOS uses this name itself; choose another"
     try:
-        _schema(_resolved(parameter.annotation, function), "validation")
+        _schema(resolved(parameter.annotation, function), "validation")
     except Exception as error:  # A type's own hooks may raise anything.
         return f"its type has no JSON Schema ({_first_line(error)})"
     return None
@@ -142,8 +151,11 @@ def _misrepresented(parameter: inspect.Parameter, schema: Schema) -> str | None:
     return None
 
 
-def _resolved(annotation: Any, function: Function) -> Any:
-    """The type behind one annotation, which may be a string; no annotation allows anything."""
+def resolved(annotation: Any, function: Function) -> Any:
+    """The type behind an annotation, which may be a string; no annotation allows anything.
+
+    What cannot be resolved raises whatever it raises, most often NameError.
+    """
     if annotation is inspect.Signature.empty:
         return Any
     annotated = SimpleNamespace(__annotations__={"it": annotation})
@@ -151,11 +163,21 @@ def _resolved(annotation: Any, function: Function) -> Any:
     return get_type_hints(annotated, globalns=names, include_extras=True)["it"]
 
 
-def _schema(hint: Any, mode: JsonSchemaMode) -> Schema:
+def type_adapter(hint: Any, config: ConfigDict | None = None) -> TypeAdapter[Any]:
+    """What pydantic makes of a hint; a class that says how it is configured is left alone."""
+    try:
+        return TypeAdapter(hint, config=config)
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+        return TypeAdapter(hint)
+
+
+def _schema(hint: Any, mode: JsonSchemaMode, config: ConfigDict | None = None) -> Schema:
     with warnings.catch_warnings():
         # A default that is not JSON is left out of the schema; the function still has it.
         warnings.simplefilter("ignore", PydanticJsonSchemaWarning)
-        return TypeAdapter(hint).json_schema(mode=mode)
+        return type_adapter(hint, config).json_schema(mode=mode)
 
 
 def _first_line(error: Exception) -> str:

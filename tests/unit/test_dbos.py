@@ -36,6 +36,7 @@ from dbos._sys_db import ThreadSafeEventDict
 from dbos._sys_db_postgres import PostgresSystemDatabase
 from dbos._utils import LoopAwareEvent
 
+from tests.conftest import NewDatabase
 from worker import internals, lost, threads
 from worker.clock import Clock, steady
 from worker.listener import Listener
@@ -178,7 +179,19 @@ DBOS.destroy()
 
 @pytest.mark.parametrize(
     "replacement",
-    ["share_out_threads", "write_with_clerks", "let_go_of_lost_runs", "start_queues_patiently"],
+    [
+        "share_out_threads",
+        "write_with_clerks",
+        "let_go_of_lost_runs",
+        "start_queues_patiently",
+        "keep_results_of_steps",
+        "keep_results_of_transactions",
+        "store_arguments_by_hint",
+        "begin_with_stored_arguments",
+        "keep_results_of_workflows",
+        "tell_values_of_any_type",
+        "receive_signals_as_declared",
+    ],
 )
 def test_each_replacement_works_without_the_others(
     root: Path, tmp_path: Path, replacement: str
@@ -602,3 +615,78 @@ def test_dbos_begins_each_step_with_one_function() -> None:
     assert "invoke_step(" in inspect.getsource(_core.run_step)
     assert "invoke_step(" in inspect.getsource(_core.run_step_async)
     assert "invoke_step(" in inspect.getsource(_core.decorate_step)
+
+
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(root: Path, new_database: NewDatabase, template: str) -> Told:
+    """What the program `kept` has told: by each workflow, first and when all was recorded."""
+    command = [sys.executable, "-m", "tests.unit.kept", new_database(template)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+PRICE = "Decimal('1.10')"
+
+
+def test_dbos_invokes_every_step_in_one_place(told: Told) -> None:
+    """`_core.invoke_step` runs what is decorated and what is not, sync and async, and retries."""
+    assert told["steps"] == [f"({PRICE}, {PRICE})"] * 2
+    assert told["async"] == [[PRICE, "'text'", PRICE, PRICE, PRICE]] * 2
+    assert told["outside"] == PRICE
+
+
+def test_dbos_runs_every_transaction_in_one_place(told: Told) -> None:
+    """`run_tx_step` of a datasource stores a result in a checkpoint of its own."""
+    assert told["transactions"] == [PRICE] * 2
+
+
+def test_dbos_begins_every_workflow_in_two_places(told: Told) -> None:
+    """`_init_workflow` stores arguments; `_dropping_datasource_checkpoints` wraps the body.
+
+    A workflow of another queue or process is enqueued by `_build_enqueue_with_options`, and
+    reads its arguments by `coerce_portable_args_to_hints`.
+    """
+    invoice = f"Invoice(price={PRICE})"
+    given = f"({PRICE}, 3.0, (), {{}})"
+
+    assert told["children"] == [[invoice, [invoice, given], [invoice, given], [invoice, given]]] * 2
+
+
+def test_dbos_ends_every_workflow_in_one_place(told: Told) -> None:
+    """`_get_wf_invoke_func` stores a result, `check_workflow_result` reads it for a parent.
+
+    So it is for async workflows that are started synchronously, steps that are started, methods;
+    and where only an id is given, the parent gets JSON.
+    """
+    sold = f"('shop', {PRICE})"
+
+    assert told["other children"] == [[PRICE, PRICE, "'1.10'", sold, sold, "'ignored hints'"]] * 2
+    assert told["unannounced"] == ["1.10", {"price": "1.10"}]
+
+
+REFUSALS = [
+    "ValueLost: the result of the step 'unhinted' is a Decimal that would come back as a str: the",
+    "ValueLost: the result of the workflow 'lossy_child' is a tuple that would come back as a list",
+    "ValueLost: an argument of the workflow 'loose_child' is a str that would come back as a int:",
+    "ValueLost: an argument of the workflow 'loose_child' is a Decimal that does not fit",
+    "TypeError: Object of type object is not portable JSON serializable: the event 'event' is a ob",
+    "TypeError: Object of type object is not portable JSON serializable: the message to 'topic' is",
+]
+
+
+def test_what_json_would_change_is_refused_at_once(told: Told) -> None:
+    """Each error names what it is about, its type and the remedy; no step is tried again."""
+    first, later = told["refusals"]
+
+    assert [sentence.partition(": ")[2] for sentence in first] == [
+        sentence.partition(": ")[2] for sentence in later
+    ]
+    assert all(sentence.startswith(start) for sentence, start in zip(first, REFUSALS, strict=True))
+    assert told["calls"].count("unhinted") == 1
+    assert told["announced"].startswith(
+        "ValueLost: the result of the workflow 'announced' is a str"
+    )

@@ -259,3 +259,13 @@ def test_wrong_arguments_are_one_clear_line(
         arguments_validator(expressible)(args, kwargs)
 
     assert str(raised.value).endswith(f"expressible was called with wrong arguments: {problem}")
+
+
+def test_bytes_are_announced_as_they_are_stored() -> None:
+    """A result as base64, which holds any; an argument as text."""
+
+    def function(data: bytes) -> bytes:
+        return data
+
+    assert result_schema(function)["format"] == "base64url"
+    assert arguments_schema(function)["properties"]["data"]["format"] == "binary"
