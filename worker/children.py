@@ -18,6 +18,7 @@ from dbos._outcome import DeferredResult, NoResult
 from dbos._registrations import DBOSFuncType, get_func_info
 from dbos._utils import GlobalParams
 
+from .statuses import recorded, restored
 from .steps import stores_portable_json
 from .values import Form, form_of_result, hinted, jsonable
 
@@ -287,9 +288,13 @@ def recorded_as_stored(call_as_step: Function) -> Function:
         return call_async
 
     @functools.wraps(call_as_step)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(self: Any, fn: Function, function_name: str, ctx: Any) -> Any:
+        in_workflow = ctx is not None and ctx.is_workflow()
+        is_portable = in_workflow and self.serializer.name() == PORTABLE
         with _set(as_stored, True):
-            return call_as_step(*args, **kwargs)
+            if not is_portable:
+                return call_as_step(self, fn, function_name, ctx)
+            return restored(call_as_step(self, lambda: recorded(fn()), function_name, ctx))
 
     return call
 

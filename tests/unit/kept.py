@@ -111,6 +111,24 @@ def other_children() -> Any:
     ]
 
 
+def statuses() -> Any:
+    started = DBOS.start_workflow(child, PRICE, 3)
+    started.get_result()
+    handle: Any = DBOS.retrieve_workflow(started.get_workflow_id())
+    failed = DBOS.start_workflow(lossy_child)
+    error = refused(failed.get_result)
+    status = DBOS.get_workflow_status(failed.get_workflow_id())
+    listed = DBOS.list_workflows(workflow_ids=[handle.get_workflow_id()])
+    assert status
+    return [
+        repr(handle.get_result()),
+        type(status).__name__,
+        status.status,
+        error.endswith(str(status.error)),
+        [each.output for each in listed],
+    ]
+
+
 def refused(call: Any) -> str:
     try:
         return f"not refused: {call()!r}"
@@ -134,6 +152,7 @@ PROGRAMS = {
     "transactions": transactions,
     "children": children,
     "other children": other_children,
+    "statuses": statuses,
     "refusals": refusals,
 }
 

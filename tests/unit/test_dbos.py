@@ -668,6 +668,13 @@ def test_dbos_ends_every_workflow_in_one_place(told: Told) -> None:
     assert told["unannounced"] == ["1.10", {"price": "1.10"}]
 
 
+def test_dbos_asks_for_a_status_in_one_place(told: Told) -> None:
+    """`call_function_as_step` records what a workflow has seen of another one."""
+    seen = [f"Invoice(price={PRICE})", "WorkflowStatus", "ERROR", True, [{"price": "1.10"}]]
+
+    assert told["statuses"] == [seen] * 2
+
+
 REFUSALS = [
     "ValueLost: the result of the step 'unhinted' is a Decimal that would come back as a str: the",
     "ValueLost: the result of the workflow 'lossy_child' is a tuple that would come back as a list",
