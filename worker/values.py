@@ -214,8 +214,8 @@ def _refuse(constant: str) -> None:
 
 def form_of_result(function: Any) -> Form:
     """The form of what a function returns, or whatever else can be called."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    while inner := _inner(function):
+        function = inner
     name = getattr(function, "__qualname__", type(function).__qualname__)
     owner = f"the return hint of {name}"
     if isinstance(function, type):
@@ -223,6 +223,14 @@ def form_of_result(function: Any) -> Form:
     if not inspect.isroutine(function):
         function = type(function).__call__
     return hinted(function, "return", owner, config=RETURNED)
+
+
+def _inner(function: Any) -> Any:
+    """What a function without a hint of its own calls."""
+    if isinstance(function, functools.partial):
+        return function.func
+    hints = getattr(function, "__annotations__", {})
+    return None if "return" in hints else getattr(function, "__wrapped__", None)
 
 
 def hinted(function: Any, name: str, owner: str, *, config: ConfigDict | None = None) -> Form:

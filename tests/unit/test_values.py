@@ -238,6 +238,8 @@ async def awaited() -> Decimal:
         Callables.of_class,
         Callables().static,
         functools.partial(Callables().method),
+        functools.wraps(functools.partial(Callables().method))(lambda: None),
+        functools.wraps(Decimal)(lambda: None),
         awaited,
         Decimal,
     ],
