@@ -30,7 +30,7 @@ from dbos._datasource import AsyncSQLAlchemyDatasource, SQLAlchemyDatasource
 from dbos._sys_db import SystemDatabase
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
-from . import children, failures, lost, messages, outcomes, steps, threads, waits
+from . import children, failures, lost, messages, outcomes, ownership, steps, threads, waits
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
@@ -149,6 +149,7 @@ def write_with_clerks() -> None:
     """Steps that take long would leave no thread to write the outcomes of async runs."""
     for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
         replace(module, "asyncio", _with_clerks)
+    replace(ownership, "asyncio", _with_clerks)  # It asks Postgres in the midst of DBOS's code.
 
 
 def _with_clerks(asyncio: ModuleType) -> Any:
