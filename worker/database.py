@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from .cutter import Cutter
 from .errors import DatabaseUnreachable, TransactionPooler
+from .turns import FairPool
 
 IDLE_TRANSACTION = 5.0
 """Seconds after which Postgres frees the rows that a frozen worker has locked."""
@@ -28,6 +29,10 @@ IDLE_TRANSACTION = 5.0
 RESTED = 1.0
 """Seconds without use after which a connection is looked at before it is used again. To look each
 time, as DBOS has SQLAlchemy do it, is a fifth of all round trips of a workflow."""
+
+TURN = 120.0
+"""Seconds that a thread waits for its turn; then something is wrong. A hundred workflows that
+share ten connections, each for four seconds as at a round trip of 800 ms, wait for 40."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -87,6 +92,8 @@ class Pool:
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=size,
             max_overflow=0,
+            poolclass=FairPool,
+            pool_timeout=TURN,
             pool_use_lifo=True,
             hide_parameters=True,
             connect_args=CONNECT_ARGS | {"application_name": application_name},

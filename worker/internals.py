@@ -30,7 +30,18 @@ from dbos._datasource import AsyncSQLAlchemyDatasource, SQLAlchemyDatasource
 from dbos._sys_db import SystemDatabase
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
-from . import children, failures, lost, messages, outcomes, ownership, steps, threads, waits
+from . import (
+    children,
+    failures,
+    lost,
+    messages,
+    outcomes,
+    ownership,
+    retries,
+    steps,
+    threads,
+    waits,
+)
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
@@ -221,6 +232,13 @@ def raise_from_children_what_replays_raise() -> None:
     replace(_core, "_get_wf_invoke_func", failures.alike_for_parents)
 
 
+def try_again_soon() -> None:
+    """DBOS waits up to 90 s before it tries again, also when the database has long been back."""
+    replace(_sys_db, "db_retry", retries.capped)
+    retries.cap(_sys_db.SystemDatabase)
+    retries.cap(PostgresSystemDatabase)
+
+
 def know_what_waits(runs: waits.Waits) -> None:
     """DBOS does not say what is in flight, and of a wait for another workflow there is no row."""
     waiters: dict[str, waits.Waiter] = {
@@ -253,6 +271,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     keep_results_of_workflows,
     tell_values_of_any_type,
     receive_signals_as_declared,
+    try_again_soon,
 )
 
 

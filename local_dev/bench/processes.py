@@ -25,7 +25,7 @@ class Process:
     """A command that runs, and what it has said so far."""
 
     def __init__(self, command: tuple[str, ...], cwd: Path, environ: Environ) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in close)
+        self._log = tempfile.TemporaryFile("a+")  # noqa: SIM115 (closed in close)
         settings = {
             "DBOS_SYSTEM_DATABASE_URL",
             "AUTH",

@@ -32,12 +32,12 @@ from dbos import (
     _workflow_commands,
 )
 from dbos import error as dbos_error
-from dbos._sys_db import ThreadSafeEventDict
+from dbos._sys_db import SystemDatabase, ThreadSafeEventDict
 from dbos._sys_db_postgres import PostgresSystemDatabase
 from dbos._utils import LoopAwareEvent
 
 from tests.conftest import NewDatabase
-from worker import internals, lost, threads
+from worker import internals, lost, retries, threads
 from worker.clock import Clock, steady
 from worker.listener import Listener
 
@@ -388,6 +388,20 @@ def caught(root: Path, directory: Path, *arguments: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_dbos_waits_between_two_tries_as_long_as_a_variable_of_its_decorator_says() -> None:
+    """Both where it has decorated its methods, and where it decorates while it works."""
+    internals.try_again_soon()
+
+    owners = (SystemDatabase, PostgresSystemDatabase)
+    methods = [
+        most for owner in owners for each in vars(owner).values() if (most := retries.most(each))
+    ]
+    decorated = retries.most(_sys_db.db_retry(sys_db=None)(lambda: None))
+    assert decorated
+    assert len(methods) > 30
+    assert {each.cell_contents for each in [*methods, decorated]} == {retries.MOST_SECONDS}
 
 
 OWNERS = """
