@@ -38,6 +38,7 @@ REASONS = (
     "failed",
     "cancelled",
     "given_up",
+    "code_changed",
 )
 
 
@@ -88,7 +89,8 @@ class Situation:
                 return self._delayed()
             case "ENQUEUED":
                 return (
-                    self._no_worker()
+                    self._held()
+                    or self._no_worker()
                     or self._wrong_clock()
                     or self._blocked()
                     or self._no_thread()
@@ -123,11 +125,14 @@ class Situation:
             "deadline": rfc3339(workflow.deadline),
             "attempts": workflow.attempts,
             "owner_alive": workflow.owner_alive,
-            "step": self._step if self._is("PENDING") else None,
+            "step": self._step if self._is("PENDING") else workflow.held_at,
             "step_started_at": rfc3339(self._since) if self._is("PENDING") else None,
             "unfinished_children": workflow.unfinished_children,
             "gil_held_at": rfc3339(workflow.ended_at),
             "gil_held_in_step": workflow.ended_step,
+            "recorded_step": workflow.recorded_step,
+            "expected_step": workflow.expected_step,
+            "tried_at": rfc3339(workflow.tried_at),
         }
         if queue is not None and self._is("ENQUEUED"):
             found |= dict(queue._mapping)
@@ -163,6 +168,22 @@ class Situation:
         if self.published or self.workflow.is_child:
             return ""
         return "; no worker has published a workflow of its name"
+
+    def _held(self) -> Explanation | None:
+        workflow = self.workflow
+        if workflow.held is None:
+            return None
+        expected = workflow.expected_step
+        calls = f"calls {expected!r}" if expected else "ends before it"
+        again = "when a worker starts, at most once a minute, and when it is resumed"
+        if workflow.tried_at is None:
+            again = "as soon as a worker takes it"
+        return Explanation(
+            workflow.held,
+            f"Its code has changed: step {workflow.held_at} is recorded as "
+            f"{workflow.recorded_step!r}, and the code of version {self.version!r} {calls}; "
+            f"it is tried again {again}.",
+        )
 
     def _no_worker(self) -> Explanation | None:
         if not self.live:

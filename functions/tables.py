@@ -34,13 +34,17 @@ LEADING = f"""(
 AHEAD = f"""
     select from dbos.workflow_status a
     where a.queue_name = s.queue_name and a.status = 'ENQUEUED'
+        and a.workflow_uuid not in (
+            select u.workflow_uuid from catalog.unreplayable u where u.tried_at > '-infinity'
+        )
         and (a.priority, a.created_at) < (s.priority, s.created_at)
         and coalesce(a.queue_partition_key, '') = coalesce(s.queue_partition_key, '')
         and {SAME_APPLICATION.format(other="a")}
         and coalesce(a.application_version, {LEADING})
             is not distinct from coalesce(s.application_version, {LEADING})
 """
-"""What workers take from a queue before `s`: lower numbers of priority, then what is older."""
+"""What workers take from a queue before `s`: lower numbers of priority, then what is older; not
+what is held since its code has changed, unless that is to be tried at once."""
 
 SUMMARY = """
     s.workflow_uuid as workflow_id, s.name, s.queue_name, s.status, s.created_at, s.updated_at,
@@ -162,6 +166,14 @@ RESUME = text("""
 
 TIME_NOW = text("select extract(epoch from clock_timestamp()) as now")
 
+TRY_AGAIN = text("""
+    update catalog.unreplayable u set tried_at = '-infinity'
+    from dbos.workflow_status s
+    where u.workflow_uuid = :workflow_id and s.workflow_uuid = u.workflow_uuid
+        and s.status = 'ENQUEUED'
+""")
+"""Has workers take at once what is held since its code has changed."""
+
 HOLDER = text("""
     select workflow_uuid
     from dbos.workflow_status
@@ -248,10 +260,15 @@ SITUATION = text(f"""
                    and c.status in ('ENQUEUED', 'DELAYED', 'PENDING')
            ) as unfinished_children,
            e.step as ended_step, e.step_name as ended_step_name, e.certain as ended_certain,
-           e.ended_at
+           e.ended_at,
+           u.reason as held, u.function_id as held_at, u.recorded_name as recorded_step,
+           u.expected_name as expected_step,
+           (extract(epoch from nullif(u.tried_at, '-infinity')) * 1000)::bigint as tried_at
     from dbos.workflow_status s
     left join latest_step p on true
     left join catalog.ended e on e.workflow_uuid = s.workflow_uuid
+    left join catalog.unreplayable u
+        on u.workflow_uuid = s.workflow_uuid and s.status = 'ENQUEUED'
     where s.workflow_uuid = :workflow_id
 """)
 
@@ -476,10 +493,13 @@ def add_to_batch(
 
 
 def resume(engine: Engine, workflow_id: str, queue: str) -> bool:
-    """Enqueue a workflow again that was stopped; whether it was."""
+    """Enqueue a workflow again that was stopped, or have one tried again that is held; whether
+    it was."""
     with engine.begin() as connection:
         parameters = {"workflow_id": workflow_id, "queue": queue}
-        return connection.execute(RESUME, parameters).rowcount == 1
+        resumed = connection.execute(RESUME, parameters).rowcount
+        tried = connection.execute(TRY_AGAIN, parameters).rowcount
+        return resumed + tried > 0
 
 
 def _rows(engine: Engine, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:

@@ -107,6 +107,18 @@ def declare_queue(database: str, name: str, **limits: Any) -> None:
     _insert(database, "queues", columns)
 
 
+def hold(
+    database: str, workflow_id: str, *, tried: str = "now()", expected: str | None = "b"
+) -> None:
+    """Hold a workflow since its code has changed; `tried` is the time in SQL."""
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "insert into catalog.unreplayable values "
+            f"(%s, 'code_changed', 2, 'a', %s, '1', {tried})".encode(),
+            (workflow_id, expected),
+        )
+
+
 @contextmanager
 def alive(database: str, *versions: str, executor: str = "executor") -> Iterator[None]:
     """Workers of these versions are alive; the last version leads; the first executes."""

@@ -16,6 +16,7 @@ from .declarations import find_workflows
 from .errors import EXPECTED, sentence
 from .executor import Executor
 from .health import Health, serve_health
+from .held import Held, try_again
 from .idle import wait_until_idle
 from .lease import Duty, Lease
 from .lifecycle import drain, end, exit_signals, handed_over_on_failure, stop_signals, wait
@@ -28,6 +29,7 @@ from .pulse import Pulse
 from .retention import keep_deleting
 from .settings import Settings
 from .signs import signs
+from .sources import warn_of_changes
 from .takeover import TakeOver
 from .tracing import export_traces
 from .versions import Leadership
@@ -50,7 +52,9 @@ def main() -> None:
             functions_role=options.functions_role,
         )
     elif options.command == "adopt":
+        find_workflows(workflows)
         report(adopt(settings, options.version, do=options.yes), options, settings)
+        end()  # Code that was replayed may still be running.
     else:
         work(settings, until_idle=options.until_idle)
 
@@ -86,6 +90,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
             check_migrated(settings.database_url)
         leadership = Leadership(settings, entries)
         leadership.check()
+        warn_of_changes(settings, entries)
         lease = Lease(settings)
         lease.take()
         take_over = TakeOver(settings)
@@ -97,19 +102,22 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         Pulse(settings, executor).start()
         waits = Waits(settings, executor.pool.engine)
         internals.know_what_waits(waits)
+        held = Held(settings)
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)
-            serve_health(settings.health_port, Health(executor, lease), metrics)
+            serve_health(settings.health_port, Health(executor, lease, held), metrics)
         with (
             stop_signals(*SIGNALS, twice=True) as stop,
             handed_over_on_failure(executor, settings),
         ):
             duties: list[Duty] = [waits, take_over, Orphans(settings, executor), leadership]
             duties += signs(settings, clock, executor)
+            duties.append(held)
             lease.keep(duties, on_silence=executor.pool.cut)
             executor.launch()
             queues.register(settings.polling_interval)
             leadership.start()
+            try_again(settings)
             if settings.retention_days:
                 keep_deleting(settings, executor, settings.retention_days)
             say_ready(settings, entries)
@@ -135,11 +143,17 @@ def say_ready(settings: Settings, entries: list[Entry]) -> None:
 
 def report(adopted: list[Adopted], options: argparse.Namespace, settings: Settings) -> None:
     """Say what `adopt` has done, or would do."""
+    staying = [each for each in adopted if each.stays]
     for each in adopted:
-        sys.stdout.write(f"{each.workflow_id} {each.name} {each.status}\n")
+        reason = f" stays: {each.stays}" if each.stays else ""
+        sys.stdout.write(f"{each.workflow_id} {each.name} {each.status}{reason}\n")
     moved = "moved" if options.yes else "that --yes would move"
     versions = f"of version {options.version} {moved} to version {settings.app_version}"
-    sys.stdout.write(f"workflows {versions}: {len(adopted)}\n")
+    sys.stdout.write(f"workflows {versions}: {len(adopted) - len(staying)}\n")
+    if staying:
+        would = "stay" if options.yes else "would stay"
+        sys.stdout.write(f"workflows that do not replay, and {would}: {len(staying)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -7,23 +7,27 @@ from . import tables
 from .database import Connection, connected
 from .errors import SameVersion, UnknownVersion, VersionAlive
 from .lease import GRACE
+from .rehearsal import would_not_replay
 from .settings import Settings
 from .versions import is_dead
 
 
 class Adopted(NamedTuple):
-    """A workflow that is, or would be, moved."""
+    """A workflow that is, or would be, moved, or that stays."""
 
     workflow_id: str
     name: str
     status: str
+    stays: str | None
+    """Why it is not moved: it would not replay."""
 
 
 def adopt(settings: Settings, version: str, *, do: bool) -> list[Adopted]:
     """List the unfinished workflows of `version`, and if `do`, move them to APP_VERSION.
 
-    They go on from their last steps with the current code. Whether anybody runs the old one is
-    looked at for GRACE seconds, since its workers may just be taking their leases back.
+    They go on from their last steps with the current code, which must have been found; those that
+    it would not replay stay. Whether anybody runs the old one is looked at for GRACE seconds, since
+    its workers may just be taking their leases back.
 
     Raises SameVersion, UnknownVersion, VersionAlive, psycopg.Error.
     """
@@ -41,6 +45,9 @@ def adopt(settings: Settings, version: str, *, do: bool) -> list[Adopted]:
                 raise UnknownVersion(version=each, known=", ".join(sorted(known)))
         end = time.monotonic() + (GRACE if do else 0)
         _check_dead(connection, settings, version)
+        begun = connection.execute(tables.UNFINISHED, parameters).fetchall()
+        names = {workflow_id: name for workflow_id, name, _ in begun}
+        stays = would_not_replay(settings, connection, names)
         while time.monotonic() < end:
             time.sleep(0.25)
             _check_dead(connection, settings, version)
@@ -48,8 +55,11 @@ def adopt(settings: Settings, version: str, *, do: bool) -> list[Adopted]:
             _check_dead(connection, settings, version)
             rows = connection.execute(tables.UNFINISHED, parameters).fetchall()
             if do:
-                connection.execute(tables.ADOPT, parameters)
-    return [Adopted(*row) for row in rows]
+                connection.execute(tables.ADOPT, parameters | {"stay": list(stays)})
+    return [
+        Adopted(workflow_id, name, status, stays.get(workflow_id))
+        for workflow_id, name, status in rows
+    ]
 
 
 def _check_dead(connection: Connection, settings: Settings, version: str) -> None:

@@ -25,6 +25,8 @@ class Entry:
     """What it expects to be told, by topic."""
     partitioned: bool = False
     """Whether its queue wants a partition key with each launch."""
+    source_digest: str | None = None
+    """Of its code, to see whether that was changed."""
 
 
 CREATE = """
@@ -41,7 +43,8 @@ create table if not exists catalog.workflows (
 );
 alter table catalog.workflows
     add column if not exists signals json not null default '{}',
-    add column if not exists partitioned boolean not null default false;
+    add column if not exists partitioned boolean not null default false,
+    add column if not exists source_digest text;
 create table if not exists catalog.ended (
     workflow_uuid text primary key
         references dbos.workflow_status (workflow_uuid) on delete cascade,
@@ -63,6 +66,16 @@ create table if not exists catalog.waits (
     operations bigint,
     several_at_once boolean not null default false
 );
+create table if not exists catalog.unreplayable (
+    workflow_uuid text primary key
+        references dbos.workflow_status (workflow_uuid) on delete cascade,
+    reason text not null,
+    function_id integer not null,
+    recorded_name text not null,
+    expected_name text,
+    application_version text,
+    tried_at timestamptz not null
+);
 """
 """`ended` has the workflows whose last worker was ended as code held the GIL (`witness`)."""
 
@@ -71,8 +84,8 @@ REMOVE = "delete from catalog.workflows where application = %s and name <> all(%
 INSERT = """
 insert into catalog.workflows
     (application, name, queue, description, arguments, result, signals, partitioned,
-     application_version)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+     source_digest, application_version)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 REPLACE = f"""{INSERT}
@@ -83,6 +96,7 @@ on conflict (application, name) do update set
     result = excluded.result,
     signals = excluded.signals,
     partitioned = excluded.partitioned,
+    source_digest = excluded.source_digest,
     application_version = excluded.application_version
 """
 
@@ -131,6 +145,7 @@ def _rows(entries: Iterable[Entry], application: str, version: str) -> list[tupl
             Json(entry.result),
             Json(entry.signals),
             entry.partitioned,
+            entry.source_digest,
             version,
         )
         for entry in entries

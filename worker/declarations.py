@@ -20,6 +20,7 @@ from .signatures import (
     result_schema,
     signal_schema,
 )
+from .sources import digest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,4 +106,5 @@ def _entry(declared: Declaration) -> Entry:
         result=result_schema(function),
         signals={topic: signal_schema(function, topic, hint) for topic, hint in signals.items()},
         partitioned=any(each.partitioned for each in QUEUES if each.name == queue),
+        source_digest=digest(function),
     )

@@ -15,6 +15,7 @@ from .clock import Clock
 from .database import Pool
 from .listener import Listener
 from .lookout import Lookout
+from .mismatch import Mismatches
 from .running import Running
 from .settings import Settings
 from .threads import Claim, Pools
@@ -45,6 +46,7 @@ class Executor:
         internals.tell_the_time_of(clock)
         internals.leave_sweeps_to_others(clock)
         internals.note_what_is_executed(self.marks)
+        internals.stop_where_the_code_changed(Mismatches())
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)

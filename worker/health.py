@@ -14,6 +14,7 @@ from prometheus_client import make_wsgi_app
 
 from .errors import PortInUse
 from .executor import Executor
+from .held import Held
 from .lease import Lease
 from .metrics import Metrics
 from .queues import QUEUES
@@ -26,9 +27,10 @@ to the next: a worker that is overloaded makes progress, one that is stuck makes
 class Health:
     """Whether this worker does its work."""
 
-    def __init__(self, executor: Executor, lease: Lease) -> None:
+    def __init__(self, executor: Executor, lease: Lease, held: Held) -> None:
         self._executor = executor
         self._lease = lease
+        self._held = held
         self._since = time.monotonic()
 
     def problem(self) -> str | None:
@@ -42,6 +44,13 @@ class Health:
         if self._executor.starved:
             return "no thread can be started"
         return self._not_polled(before_the_first=-math.inf)
+
+    def note(self) -> str:
+        """What it has to say although all is well with it, in lines; mostly nothing."""
+        if count := self._held.count:
+            runs = "1 workflow is" if count == 1 else f"{count} workflows are"
+            return f"{runs} held, since the code has changed\n"
+        return ""
 
     def stuck(self) -> str | None:
         """Why only another process can help; None also while it waits for Postgres, or drains."""
@@ -109,6 +118,7 @@ def _application(health: Health, metrics: WSGIApplication) -> WSGIApplication:
             text = problem or "ok"
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
         start(f"{status.value} {status.phrase}", headers)
-        return [f"{text}\n".encode()]
+        note = health.note() if text == "ok" else ""
+        return [f"{text}\n{note}".encode()]
 
     return application

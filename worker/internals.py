@@ -33,6 +33,7 @@ from dbos._sys_db_postgres import PostgresSystemDatabase
 from . import (
     children,
     failures,
+    held,
     lost,
     messages,
     outcomes,
@@ -45,6 +46,7 @@ from . import (
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
+from .mismatch import Mismatches
 from .ownership import Ownership
 from .running import Running
 
@@ -255,6 +257,13 @@ def know_what_waits(runs: waits.Waits) -> None:
     replace(_core, "invoke_step", runs.stepping)
 
 
+def leave_out_what_is_held() -> None:
+    """DBOS claims whatever is enqueued, also what did not replay a moment ago."""
+    replace(_sys_db.SystemDatabase, "_claim_gate", held.gated)
+    replace(_sys_db.SystemDatabase, "start_queued_partitioned_workflows", held.sweeping)
+    replace(_sys_db.SystemDatabase, "_scoped", held.scoped)
+
+
 REPLACEMENTS: tuple[Replacement, ...] = (
     store_only_portable_json,
     share_out_threads,
@@ -272,6 +281,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     tell_values_of_any_type,
     receive_signals_as_declared,
     try_again_soon,
+    leave_out_what_is_held,
 )
 
 
@@ -288,3 +298,14 @@ def note_what_is_executed(running: Running) -> None:
     replace(_core, "_dropping_datasource_checkpoints", running.executing)
     replace(_core, "_get_wf_invoke_func", running.finishing)
     replace(_core, "invoke_step", running.beginning)
+
+
+def stop_where_the_code_changed(mismatches: Mismatches) -> None:
+    """DBOS has a run fail whose code calls something else than it has recorded."""
+    replace(_sys_db.SystemDatabase, "_check_operation_execution_txn", mismatches.checked)
+    replace(_sys_db.SystemDatabase, "check_operation_execution", mismatches.begun)
+    replace(_sys_db.SystemDatabase, "_check_owner_txn", mismatches.owned)
+    replace(_sys_db.SystemDatabase, "record_get_result", mismatches.fetched)
+    replace(_sys_db.SystemDatabase, "patch", mismatches.patched)
+    replace(_sys_db.SystemDatabase, "get_checkpoint_name", mismatches.named)
+    replace(_core, "_get_wf_invoke_func", mismatches.ended)

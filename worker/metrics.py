@@ -126,6 +126,15 @@ class Metrics:
             depth.add_metric([queue], waiting)
             oldest.add_metric([queue], float(age))
         yield from (depth, oldest)
+        unreplayable = GaugeMetricFamily(
+            f"{PREFIX}workflows_unreplayable",
+            "Workflows that are held, since their code has changed.",
+            labels=["queue", "workflow"],
+        )
+        parameters = {"application": self._settings.app_name}
+        for queue, name, held in connection.execute(tables.UNREPLAYABLE, parameters):
+            unreplayable.add_metric([queue, name], held)
+        yield unreplayable
 
     def _count_finished(self, connection: Connection) -> None:
         """Count each row once, also one whose transaction showed it late."""

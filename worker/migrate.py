@@ -18,7 +18,8 @@ BUSY = (LockNotAvailable, DeadlockDetected, DuplicateTable, UniqueViolation)
 WORKER = SQL("""
     grant usage on schema catalog to {role};
     grant select, insert, update, delete
-        on catalog.workflows, catalog.ended, catalog.suspects, catalog.waits to {role};
+        on catalog.workflows, catalog.ended, catalog.suspects, catalog.waits, catalog.unreplayable
+        to {role};
 """)
 """Beside what DBOS itself grants: everything in its schema, but no DDL."""
 
@@ -37,6 +38,7 @@ FUNCTIONS = SQL("""
         started_at_epoch_ms, completed_at_epoch_ms
     ) on dbos.operation_outputs to {role};
     grant insert, select (message_uuid, message, serialization) on dbos.notifications to {role};
+    grant select, update (tried_at) on catalog.unreplayable to {role};
 """)
 """To launch, cancel, resume, signal and read: no DDL, no deleting, no arguments, no results of
 steps, and no changes but those that cancelling and resuming make."""
@@ -64,6 +66,7 @@ select has_table_privilege('dbos.workflow_status', 'update')
     and has_table_privilege('catalog.workflows', 'insert')
     and has_table_privilege('catalog.suspects', 'insert')
     and has_table_privilege('catalog.waits', 'insert')
+    and has_table_privilege('catalog.unreplayable', 'insert')
 """
 
 

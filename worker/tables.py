@@ -415,16 +415,30 @@ for update
 """
 
 ADOPT = """
-update dbos.workflow_status set
-    application_version = %(current)s,
-    status = case when status = 'PENDING' then 'ENQUEUED' else status end,
-    owner_xid = null,
-    started_at_epoch_ms = null,
-    queue_name = coalesce(queue_name, '_dbos_internal_queue'),
-    updated_at = (extract(epoch from now()) * 1000)::bigint
-where status in ('PENDING', 'ENQUEUED', 'DELAYED')
-    and coalesce(application_name, %(application)s) = %(application)s
-    and application_version = %(version)s
+with moved as (
+    update dbos.workflow_status set
+        application_version = %(current)s,
+        status = case when status = 'PENDING' then 'ENQUEUED' else status end,
+        owner_xid = null,
+        started_at_epoch_ms = null,
+        queue_name = coalesce(queue_name, '_dbos_internal_queue'),
+        updated_at = (extract(epoch from now()) * 1000)::bigint
+    where status in ('PENDING', 'ENQUEUED', 'DELAYED')
+        and coalesce(application_name, %(application)s) = %(application)s
+        and application_version = %(version)s
+        and workflow_uuid <> all(%(stay)s)
+    returning workflow_uuid
+)
+delete from catalog.unreplayable u using moved where moved.workflow_uuid = u.workflow_uuid
+"""
+
+RECORDED = """
+select function_id, function_name, output, error, serialization, child_workflow_id,
+    completed_at_epoch_ms as completed_at, null as child_shard_key,
+    case when function_name = 'DBOS.sleep' then output end as until
+from dbos.operation_outputs
+where workflow_uuid = %(workflow)s
+order by function_id
 """
 
 EXPIRED = """
@@ -443,13 +457,23 @@ limit %(limit)s
 """
 """Finished longer than `age` ago; a parent that still runs may yet ask for its children."""
 
+TRIED_SECONDS = 60
+"""How long the claim leaves out a run that did not replay, so that it costs next to nothing."""
+
+RECENTLY_TRIED = f"""
+    select u.workflow_uuid from catalog.unreplayable u
+    where u.tried_at > now() - interval '{TRIED_SECONDS} seconds'
+"""
+
 WAITING = """
 select count(*)
 from dbos.workflow_status
 where coalesce(application_name, %(application)s) = %(application)s
     and coalesce(application_version, %(version)s) = %(version)s
     and (
-        status = 'ENQUEUED' and queue_name = any(%(queues)s)
+        status = 'ENQUEUED' and queue_name = any(%(queues)s) and workflow_uuid not in (
+            select workflow_uuid from catalog.unreplayable where tried_at > '-infinity'
+        )
         or status = 'PENDING' and executor_id = %(executor)s
         or status = 'DELAYED' and queue_name = any(%(queues)s) and (
             recovery_attempts > 0
@@ -459,12 +483,13 @@ where coalesce(application_name, %(application)s) = %(application)s
 """
 """What this executor has, or would take from the queues, now or when it is begun again apart."""
 
-FULL = text("""
+FULL = text(f"""
     select queue
     from unnest(cast(:queues as text[])) queue
     where (
         select true from dbos.workflow_status
         where queue_name = queue and status = 'ENQUEUED'
+            and workflow_uuid not in ({RECENTLY_TRIED})
         order by priority, created_at
         limit 1
     )
@@ -482,6 +507,7 @@ select queue_name, count(*), (
 ) / 1000
 from dbos.workflow_status
 where status = 'ENQUEUED' and coalesce(application_name, %(application)s) = %(application)s
+    and workflow_uuid not in (select workflow_uuid from catalog.unreplayable)
 group by queue_name
 """
 """How many workflows wait in each queue, and for how many seconds the first of them."""
@@ -501,4 +527,94 @@ from dbos.operation_outputs o
 join dbos.workflow_status w on w.workflow_uuid = o.workflow_uuid
 where o.retention_timestamp >= %(since)s and w.executor_id = %(executor)s
     and w.application_name = %(application)s and o.function_name not like 'DBOS.%%'
+"""
+
+NOT_HELD = text(f"""
+    (dbos.workflow_status.status <> 'ENQUEUED' or dbos.workflow_status.workflow_uuid not in (
+        {RECENTLY_TRIED}
+    ))
+""")
+"""A condition of DBOS's claims. `not in` is what Postgres looks up in memory for each row, and
+does not join; so the order and the limit of the claim still come from an index."""
+
+PUT_ASIDE = text("""
+    with released as (
+        update dbos.workflow_status set
+            status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
+            queue_name = coalesce(queue_name, '_dbos_internal_queue'),
+            recovery_attempts = greatest(recovery_attempts - 1, 0),
+            updated_at = (extract(epoch from now()) * 1000)::bigint
+        where workflow_uuid = :workflow_id and owner_xid = :owner and status = 'PENDING'
+        returning workflow_uuid, name, application_version
+    ),
+    held as (
+        insert into catalog.unreplayable as u (
+            workflow_uuid, reason, function_id, recorded_name, expected_name,
+            application_version, tried_at
+        )
+        select workflow_uuid, 'code_changed', :function_id, :recorded, :expected,
+            application_version, now()
+        from released
+        on conflict (workflow_uuid) do update set
+            function_id = excluded.function_id,
+            recorded_name = excluded.recorded_name,
+            expected_name = excluded.expected_name,
+            application_version = excluded.application_version,
+            tried_at = excluded.tried_at
+        returning xmax = 0 as new
+    )
+    select released.name, held.new from released, held
+""")
+
+TRY_AGAIN = """
+update catalog.unreplayable u set tried_at = '-infinity'
+from dbos.workflow_status s
+where s.workflow_uuid = u.workflow_uuid and s.status = 'ENQUEUED'
+    and coalesce(s.application_name, %(application)s) = %(application)s
+    and s.application_version = %(version)s
+"""
+
+HELD = """
+select count(*)
+from catalog.unreplayable u
+join dbos.workflow_status s using (workflow_uuid)
+where s.status = 'ENQUEUED'
+    and coalesce(s.application_name, %(application)s) = %(application)s
+    and s.application_version = %(version)s
+"""
+
+UNREPLAYABLE = """
+select s.queue_name, s.name, count(*)
+from catalog.unreplayable u
+join dbos.workflow_status s using (workflow_uuid)
+where s.status = 'ENQUEUED' and coalesce(s.application_name, %(application)s) = %(application)s
+group by s.queue_name, s.name
+"""
+
+FORGET = """
+delete from catalog.unreplayable u
+using dbos.workflow_status s
+where s.workflow_uuid = u.workflow_uuid and (
+    s.status not in ('ENQUEUED', 'DELAYED', 'PENDING')
+    or s.status = 'PENDING'
+        and s.started_at_epoch_ms < (extract(epoch from now()) * 1000)::bigint - 10000
+)
+"""
+"""A run that has been executed for ten seconds has replayed; if it has not, it is held again."""
+
+CHANGED_SOURCES = """
+select w.name, (
+    select count(*) from dbos.workflow_status s
+    where s.name = w.name and s.status in ('PENDING', 'ENQUEUED', 'DELAYED')
+        and coalesce(s.application_name, %(application)s) = %(application)s
+        and s.application_version = %(version)s
+        and exists (
+            select from dbos.operation_outputs o where o.workflow_uuid = s.workflow_uuid
+        )
+) as begun
+from catalog.workflows w
+join unnest(%(names)s::text[], %(digests)s::text[]) as here (name, digest) using (name)
+where w.application = %(application)s and w.application_version = %(version)s
+    and w.source_digest <> here.digest
+order by w.name
 """

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from functions.access import Caller
 from functions.client import dbos_client
 from functions.signals import Signal, send
-from tests.rows import begin, finish, update
+from tests.rows import begin, finish, hold, update
 
 from .test_waiting import launched
 
@@ -222,6 +222,23 @@ def test_a_key_is_for_one_signal(functions: TestClient, database: str) -> None:
     assert sorted(messages(database), key=str) == sorted(
         [(one, "topic", True), (one, "other", 1), (other, "topic", 1)], key=str
     )
+
+
+@pytest.mark.parametrize("status", ["ENQUEUED", "CANCELLED"])
+def test_what_is_held_is_tried_at_once_when_it_is_resumed(
+    functions: TestClient, database: str, status: str
+) -> None:
+    """Also when it was cancelled meanwhile."""
+    workflow_id = launched(functions)
+    hold(database, workflow_id)
+    update(database, workflow_id, status=status)
+
+    answer = functions.post(f"/resume/{workflow_id}")
+
+    with psycopg.connect(database) as connection:
+        query = "select tried_at = '-infinity' from catalog.unreplayable"
+        assert connection.execute(query).fetchall() == [(True,)]
+    assert (answer.status_code, answer.json()["status"]) == (202, "ENQUEUED")
 
 
 def test_resuming_at_the_same_time_has_one_winner(functions: TestClient, database: str) -> None:

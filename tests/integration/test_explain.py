@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from functions.explanation import REASONS
 from local_dev.bench.stage import APPLICATION
-from tests.rows import alive, begin, declare_queue, end_worker, finish, record, update
+from tests.rows import alive, begin, declare_queue, end_worker, finish, hold, record, update
 from worker.locks import clock_name, share, threads_name
 
 from .test_waiting import launched
@@ -399,3 +399,40 @@ def wrong_clock(database: str, version: str) -> Iterator[None]:
     with alive(database, version), psycopg.connect(database) as connection:
         share(connection, clock_name(APPLICATION, version))
         yield
+
+
+@pytest.mark.parametrize(
+    ("expected", "tried", "said"),
+    [
+        ("b", "now()", "calls 'b'; it is tried again when a worker starts, at most once a minute"),
+        (None, "now()", "ends before it; it is tried again when a worker starts"),
+        ("b", "'-infinity'", "calls 'b'; it is tried again as soon as a worker takes it."),
+    ],
+)
+def test_its_code_has_changed(
+    functions: TestClient, database: str, expected: str | None, tried: str, said: str
+) -> None:
+    """What is recorded, and what the code calls instead; whoever lives."""
+    workflow_id = enqueued(functions, database)
+    update(database, workflow_id, application_version="1")
+    hold(database, workflow_id, expected=expected, tried=tried)
+
+    reason, sentence, facts = explained(functions, workflow_id)
+
+    assert reason == "code_changed"
+    assert "step 2 is recorded as 'a', and the code of version '1'" in sentence
+    assert said in sentence
+    assert (facts["step"], facts["recorded_step"], facts.get("expected_step")) == (2, "a", expected)
+    assert ("tried_at" in facts) == (tried == "now()")
+
+
+def test_what_is_held_is_ahead_of_nobody(functions: TestClient, database: str) -> None:
+    """Unless it is to be tried at once."""
+    held, again, last = [enqueued(functions, database) for _ in range(3)]
+    hold(database, held)
+    hold(database, again, tried="'-infinity'")
+
+    with alive(database, "1"):
+        assert explained(functions, last)[2]["ahead"] == 1
+        update(database, held, status="CANCELLED")
+        assert explained(functions, held)[0] == "cancelled"

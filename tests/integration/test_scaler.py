@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from local_dev.bench.stage import enqueue
 from tests.project import ROOT
-from tests.rows import begin, declare_queue, update
+from tests.rows import begin, declare_queue, hold, update
 from worker.migrate import migrate
 from worker.queues import INTERNAL, ORDERS, QUEUES, REPORTS, TASKS
 
@@ -169,6 +169,17 @@ def test_only_what_these_workers_would_take_counts(
     """Not what waits for another version, or belongs to another application."""
     [workflow_id] = enqueue(database, 1)
     update(database, workflow_id, status=status, delay_until_epoch_ms=1, **columns)
+
+    assert needed() == workers
+
+
+@pytest.mark.parametrize(
+    ("tried", "workers"), [("now()", 0), ("now() - interval '1 day'", 0), ("'-infinity'", 1)]
+)
+def test_what_is_held_needs_nobody(database: str, needed: Needed, tried: str, workers: int) -> None:
+    """Its code has changed, so a worker could do nothing; unless somebody wants it to be tried."""
+    [workflow_id] = enqueue(database, 1)
+    hold(database, workflow_id, tried=tried)
 
     assert needed() == workers
 

@@ -18,12 +18,10 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-import worker.workflows
 from functions import asgi
-from functions.catalog import Workflow
 from functions.openapi import document
 from functions.waiting import LONGEST as LONGEST_WAIT
-from worker.declarations import find_workflows
+from tests.shipped import shipped
 
 from .conftest import Serve
 
@@ -64,8 +62,7 @@ async def functions_of_the_test(scope: Scope, receive: Receive, send: Send) -> N
 
 def published() -> dict[str, Any]:
     """The document of the shipped workflows."""
-    workflows = [Workflow(**vars(entry)) for entry in find_workflows(worker.workflows)]
-    return document(workflows, auth="api_key")
+    return document(shipped(), auth="api_key")
 
 
 api = schemathesis.openapi.from_dict(published(), config=SchemathesisConfig.from_dict(CONFIG))

@@ -14,14 +14,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dbos
 import pytest
 from dbos import (
+    DBOSClient,
     DBOSPortableJSONSerializer,
+    Serializer,
     _core,
     _dbos,
     _debouncer,
@@ -36,10 +41,13 @@ from dbos._sys_db import SystemDatabase, ThreadSafeEventDict
 from dbos._sys_db_postgres import PostgresSystemDatabase
 from dbos._utils import LoopAwareEvent
 
+from local_dev.bench.stage import APPLICATION, enqueue
 from tests.conftest import NewDatabase
+from tests.rows import declare_queue, hold, record, update
 from worker import internals, lost, retries, threads
 from worker.clock import Clock, steady
 from worker.listener import Listener
+from worker.mismatch import CodeChanged, Mismatches
 
 PROGRAM = """
 from dbos import DBOSPortableJSONSerializer
@@ -711,3 +719,110 @@ def test_what_json_would_change_is_refused_at_once(told: Told) -> None:
     assert told["announced"].startswith(
         "ValueLost: the result of the workflow 'announced' is a str"
     )
+
+
+@contextmanager
+def system_database(url: str, serializer: Serializer | None = None) -> Iterator[SystemDatabase]:
+    """What DBOS does its work with, in portable JSON as a worker has it."""
+    client = DBOSClient(
+        system_database_url=url,
+        serializer=serializer or DBOSPortableJSONSerializer(),
+        application_name=APPLICATION,
+    )
+    try:
+        yield client._sys_db
+    finally:
+        client.destroy()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{}, {"concurrency": 5}, {"partition_concurrency": 5}, {"partition_concurrency": 1}],
+    ids=["a queue", "a fleet", "a partition", "all partitions"],
+)
+def test_dbos_asks_for_more_conditions_when_it_claims(
+    database: str, limits: dict[str, Any]
+) -> None:
+    """`_claim_gate`, or for a claim of all partitions at once `_scoped`, gives them."""
+    internals.leave_out_what_is_held()
+    declare_queue(database, "task_queue", **limits)
+    held, tried_before, other = enqueue(database, 3)
+    hold(database, held)
+    hold(database, tried_before, tried="now() - interval '61 seconds'")
+    partitions = "p" if limits == {"partition_concurrency": 5} else None
+    for number, each in enumerate([held, tried_before, other]):
+        update(database, each, queue_partition_key=partitions or str(number))
+
+    with system_database(database) as dbos:
+        queue = dbos.get_queue("task_queue")
+        assert queue
+        claim: dict[str, Any] = {"owner_xid": "owner", "is_latest_version": True}
+        if limits == {"partition_concurrency": 1}:
+            claimed = dbos.start_queued_partitioned_workflows(queue, "executor", "1", **claim)
+        else:
+            claimed, _ = dbos.start_queued_workflows(
+                queue, "executor", "1", partitions, 0, 0, **claim
+            )
+
+    assert set(claimed) == {tried_before, other}
+
+
+def test_dbos_looks_at_each_operation_with_one_method(database: str) -> None:
+    """What it raises on another name is an Exception, which the code of a workflow may catch."""
+    internals.stop_where_the_code_changed(Mismatches())
+    workflow_id, pickled = enqueue(database, 2)
+    for each in (workflow_id, pickled):
+        record(database, each, 1, "recorded", output="1")
+
+    with system_database(database) as dbos:
+        begin_execution(dbos, workflow_id)
+        with pytest.raises(CodeChanged, match=r"step 1 is recorded as 'recorded', and .* 'called'"):
+            dbos.check_operation_execution(workflow_id, 1, "called")
+        with pytest.raises(CodeChanged):
+            dbos.check_operation_execution(workflow_id, 2, "more of it")
+        with pytest.raises(CodeChanged):
+            dbos._check_owner_txn(None, workflow_id, "owner")  # type: ignore[arg-type]
+    with (
+        system_database(database, PicklesNothing()) as dbos,
+        pytest.raises(dbos_error.DBOSUnexpectedStepError),
+    ):
+        begin_execution(dbos, pickled)
+        dbos.check_operation_execution(pickled, 1, "called")
+
+    assert not issubclass(CodeChanged, Exception)
+
+
+def begin_execution(dbos: SystemDatabase, workflow_id: str) -> None:
+    """Do what DBOS does before it calls a workflow."""
+    instance: Any = SimpleNamespace(_sys_db=dbos)
+    status: Any = {"workflow_uuid": workflow_id}
+    _core._get_wf_invoke_func(instance, status)
+
+
+class PicklesNothing(DBOSPortableJSONSerializer):
+    """A serializer that is not this project's."""
+
+    def name(self) -> str:
+        """Another name."""
+        return "another"
+
+
+def test_a_wait_records_its_timeout_first_and_unlike_a_sleep(database: str) -> None:
+    """As the operation that follows, completed when it begins and not when it is over."""
+    internals.stop_where_the_code_changed(Mismatches())
+    waits, sleeps = enqueue(database, 2)
+
+    with system_database(database) as dbos:
+        dbos.record_sleep(waits, 2, 600)
+        dbos.record_sleep(sleeps, 2, 600, project_completion_time=True)
+        for each in (waits, sleeps):
+            begin_execution(dbos, each)
+        fits = [
+            dbos.check_operation_execution(waits, 1, "DBOS.recv"),
+            dbos.check_operation_execution(waits, 1, "DBOS.getEvent"),
+            dbos.check_operation_execution(sleeps, 1, "a step beside it"),
+        ]
+        with pytest.raises(CodeChanged, match="the code calls 'a step'"):
+            dbos.check_operation_execution(waits, 1, "a step")
+
+    assert fits == [None] * 3

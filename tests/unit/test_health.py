@@ -9,6 +9,7 @@ import pytest
 from worker.clock import Clock
 from worker.executor import Executor
 from worker.health import POLLED, Health
+from worker.held import Held
 from worker.lease import Lease
 from worker.queues import QUEUES
 
@@ -35,6 +36,7 @@ def test_only_a_stuck_worker_is_to_be_started_again(
     ages = {} if polled is None else {queue.name: polled for queue in QUEUES}
     polled_at = {name: time.monotonic() - age for name, age in ages.items()}
     executor = cast(Executor, SimpleNamespace(closed=closed, polled_at=polled_at, starved=starved))
-    health = Health(executor, cast(Lease, SimpleNamespace(held=held, clock=Clock())))
+    lease = cast(Lease, SimpleNamespace(held=held, clock=Clock()))
+    health = Health(executor, lease, cast(Held, SimpleNamespace(count=0)))
 
     assert (health.problem() is None, health.stuck() is None) == (ready, alive)

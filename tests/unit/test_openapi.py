@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, Field
 
-import worker.workflows
 from functions import errors
 from functions.catalog import Workflow
 from functions.openapi import document
-from worker.declarations import find_workflows
+from tests.shipped import shipped
 from worker.signatures import arguments_schema, result_schema
 
 T = TypeVar("T")
@@ -84,11 +83,6 @@ def made(name: str, **told: Any) -> Workflow:
         "partitioned": False,
     }
     return Workflow(name=name, queue="task_queue", description="", **usual | told)
-
-
-def shipped() -> list[Workflow]:
-    """What a worker publishes."""
-    return [Workflow(**vars(entry)) for entry in find_workflows(worker.workflows)]
 
 
 def of(function: Callable[..., Any]) -> Workflow:

@@ -302,7 +302,7 @@ export interface components {
             workflow: string;
             status: components["schemas"]["StatusName"];
             /** @enum {string} */
-            reason: "delayed" | "queued" | "concurrency_limit" | "worker_concurrency_limit" | "worker_threads_limit" | "rate_limit" | "no_queue" | "no_partition_key" | "no_live_worker" | "no_live_worker_of_version" | "clocks_wrong" | "owner_dead" | "running" | "waiting_for_signal" | "sleeping" | "finished" | "failed" | "cancelled" | "given_up";
+            reason: "delayed" | "queued" | "concurrency_limit" | "worker_concurrency_limit" | "worker_threads_limit" | "rate_limit" | "no_queue" | "no_partition_key" | "no_live_worker" | "no_live_worker_of_version" | "clocks_wrong" | "owner_dead" | "running" | "waiting_for_signal" | "sleeping" | "finished" | "failed" | "cancelled" | "given_up" | "code_changed";
             /** @description One sentence for people. */
             explanation: string;
             facts: Record<string, never>;

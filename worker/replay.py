@@ -1,0 +1,120 @@
+"""What an execution of a run finds recorded, and what of that its code has called so far."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from dbos._sys_db import SystemDatabase
+
+from .held import Mismatch
+
+WAITS = ("DBOS.recv", "DBOS.getEvent")
+"""Operations that take two numbers: the second is that of a `DBOS.sleep`, their timeout, and is
+recorded when they begin, the first when they end."""
+
+GET_RESULT = "DBOS.getResult"
+
+PATCH = "DBOS.patch-"
+
+ORDER_SECONDS = 2.0
+"""How long an operation waits for those before it to be looked at: that takes milliseconds, unless
+the code calls them in another order each time."""
+
+
+class Replay:
+    """One execution of a run; its operations may be called in several threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._names: dict[int, str] | None = None
+        self._timeouts: set[int] = set()
+        self._left: set[int] = set()
+        """What is recorded and was not called yet; without what DBOS does not look at."""
+
+    def load(self, database: SystemDatabase, conn: sa.Connection, workflow_id: str) -> None:
+        """Read what is recorded, unless that was done."""
+        with self._changed:
+            if self._names is None:
+                self.read(conn.execute(_recorded(database, workflow_id)))
+
+    def read(self, recorded: Iterable[Any]) -> None:
+        """Take what is recorded: number, name, when it was completed, until when it sleeps."""
+        names = {}
+        for number, name, completed_at, until in recorded:
+            names[number] = name
+            if until is not None and _is_timeout(completed_at, until):
+                self._timeouts.add(number)
+        self._names, self._left = names, set(filter(self._is_looked_at(names), names))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the code has called all that is recorded, and is not where the run has waited."""
+        waits = any(self.waits_at(number - 1) for number in self._timeouts)
+        return not self._left and not waits
+
+    def note(self, function_id: int) -> None:
+        """Note that an operation was called which is recorded."""
+        with self._changed:
+            self._left.discard(function_id)
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Have whoever waits see that the run was stopped."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for_those_before(self, function_id: int, stopped: Callable[[], bool]) -> None:
+        """Wait until all that is recorded with lower numbers was called, or the run was stopped.
+
+        What begins at the same time, as in `asyncio.gather`, is looked at in any order.
+        """
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: stopped() or all(number > function_id for number in self._left),
+                ORDER_SECONDS,
+            ):
+                self._left.clear()
+
+    def mismatch(self, function_id: int, name: str) -> Mismatch | None:
+        """What does not fit where the code calls an operation that is recorded under another name,
+        or is not recorded while the run has waited there."""
+        recorded = (self._names or {}).get(function_id)
+        if self.waits_at(function_id) and name not in WAITS:
+            return Mismatch(function_id, " or ".join(WAITS), name)
+        if recorded not in (None, name):
+            return Mismatch(function_id, str(recorded), name)
+        return None
+
+    def waits_at(self, function_id: int) -> bool:
+        """Whether the run has waited with an operation, which is recorded only at its end."""
+        return function_id + 1 in self._timeouts and function_id not in (self._names or {})
+
+    def rest(self, last: int) -> Mismatch | None:
+        """The first of what is recorded beyond the last number that the code has used."""
+        rest = [number for number in self._names or {} if number > last]
+        return Mismatch(min(rest), (self._names or {})[min(rest)], None) if rest else None
+
+    def _is_looked_at(self, names: dict[int, str]) -> Callable[[int], bool]:
+        def is_looked_at(number: int) -> bool:
+            name, before = names[number], names.get(number - 1)
+            if name == "DBOS.sleep":
+                return before not in WAITS and (before is not None or number not in self._timeouts)
+            return name != GET_RESULT and not name.startswith(PATCH)
+
+        return is_looked_at
+
+
+def _recorded(database: SystemDatabase, workflow_id: str) -> sa.Executable:
+    columns = database.tables.operation_outputs.c
+    until = sa.case((columns.function_name == "DBOS.sleep", columns.output))
+    return sa.select(
+        columns.function_id, columns.function_name, columns.completed_at_epoch_ms, until
+    ).where(columns.workflow_uuid == workflow_id)
+
+
+def _is_timeout(completed_at: int | None, until: str) -> bool:
+    """Whether a sleep is the timeout of a wait, which is completed when it begins. One by itself is
+    completed at its end, in milliseconds of the epoch, which its output says in seconds."""
+    return completed_at is not None and completed_at + 1 < float(json.loads(until)) * 1000
