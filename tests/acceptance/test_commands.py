@@ -108,7 +108,7 @@ def test_odd_workflows_end_in_clear_errors(project: Path, environ: dict[str, str
         "step_not_a_number": "ValueError: Infinity is not portable JSON",
         "not_a_number": "ValueError: NaN is not portable JSON",
         "half_a_character": "ValueError: \ud800",
-        "child_fails": "PortableWorkflowError: \ud800",
+        "child_fails": "ValueError: \ud800",
         "exits": "WorkflowExited: worker.workflows.odd.exits ended with SystemExit; ",
         "interrupted": "WorkflowExited: worker.workflows.odd.interrupted ended with Keyboard",
     }
