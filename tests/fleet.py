@@ -92,7 +92,7 @@ class Fleet:
         self, workflow: str, count: int, arguments: dict[str, Any], queue: str = "task_queue"
     ) -> list[str]:
         ids = [str(uuid.uuid4()) for _ in range(count)]
-        with self._client() as client:
+        with self.client() as client:
             for workflow_id in ids:
                 options: EnqueueOptions = {
                     "workflow_name": workflow,
@@ -103,7 +103,8 @@ class Fleet:
         return ids
 
     @contextmanager
-    def _client(self) -> Iterator[DBOSClient]:
+    def client(self) -> Iterator[DBOSClient]:
+        """A client of the application."""
         client = DBOSClient(
             system_database_url=self.database,
             serializer=DBOSPortableJSONSerializer(),
@@ -114,7 +115,7 @@ class Fleet:
 
     def send(self, workflow_id: str, topic: str) -> None:
         """Send a workflow a message."""
-        with self._client() as client:
+        with self.client() as client:
             client.send(workflow_id, True, topic=topic)
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

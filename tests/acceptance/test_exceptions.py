@@ -1,13 +1,13 @@
-"""What a workflow catches is the same before and after its worker was killed."""
+"""What a workflow catches is the same in the first execution and in every later one."""
 
 import json
-import signal
 from typing import Any
 
 import pytest
 
 from local_dev.bench.processes import wait_until
 from tests.fleet import Fleet
+from tests.interruptions import INTERRUPTIONS
 
 OUT_OF_STOCK: Any = [
     "worker.workflows.failures.OutOfStock",
@@ -40,16 +40,16 @@ WAYS = {
 }
 
 
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
 @pytest.mark.parametrize("workflow", WAYS)
-def test_what_is_caught_is_the_same_after_a_kill(workflow: str, workers: Fleet) -> None:
-    """SIGKILL while the workflow waits: class, message, arguments, attributes, cause."""
-    victim = workers.start()
+def test_what_is_caught_is_the_same(workflow: str, interruption: str, workers: Fleet) -> None:
+    """Interrupted while the workflow waits: class, message, arguments, attributes, cause."""
+    victim = workers.start(DRAIN_TIMEOUT="0")
     workflow_id = workers.enqueue(workflow)
     wait_until(lambda: events(workers, workflow_id))
     (first,) = events(workers, workflow_id)
 
-    victim.stop(signal.SIGKILL)
-    workers.start()
+    INTERRUPTIONS[interruption](workers, victim, [workflow_id])
     workers.send(workflow_id, "go")
     workers.wait_until_finished()
     (later,) = outputs(workers, workflow_id)

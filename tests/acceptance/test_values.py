@@ -1,11 +1,13 @@
-"""What workflows are given is the same in the first execution and after a takeover."""
+"""What workflows are given is the same in the first execution and in every later one."""
 
 import json
-import signal
 from typing import Any
+
+import pytest
 
 from local_dev.bench.processes import wait_until
 from tests.fleet import Fleet
+from tests.interruptions import INTERRUPTIONS
 from tests.workflows.survivors import VALUES, say
 
 ASLEEP = """
@@ -41,19 +43,19 @@ def results(workers: Fleet, launched: dict[str, tuple[str, str]]) -> Given:
     return {launched[each]: json.loads(output) for each, _, output in rows}
 
 
-def test_values_survive_the_death_of_a_worker(workers: Fleet) -> None:
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_values_survive(interruption: str, workers: Fleet) -> None:
     """Of steps and children, arguments and messages, whatever their type: as if undisturbed."""
-    victim = workers.start()
+    victim = workers.start(DRAIN_TIMEOUT="0")
     undisturbed = launch(workers, seconds=0.01)
     workers.wait_until_finished()
-    killed = launch(workers, seconds=8)
-    wait_until(lambda: workers.query(ASLEEP, list(killed)) == [(len(killed),)])
+    interrupted = launch(workers, seconds=8)
+    wait_until(lambda: workers.query(ASLEEP, list(interrupted)) == [(len(interrupted),)])
 
-    victim.stop(signal.SIGKILL)
-    workers.start()
+    INTERRUPTIONS[interruption](workers, victim, interrupted)
     workers.wait_until_finished(120)
 
-    first, later = results(workers, undisturbed), results(workers, killed)
+    first, later = results(workers, undisturbed), results(workers, interrupted)
     assert later == first
     odd = {"none", "utc", "offset", "widened", "enum as text"}
     for (workflow, name), said in first.items():
