@@ -106,7 +106,7 @@ def test_what_does_not_replay_is_held_until_its_code_is_back(
 
     assert second.said(f"the source of the workflow '{name}' was changed")
     assert changed.said in held["explanation"]
-    assert (status["status"], status["attempts"]) == ("ENQUEUED", 1)
+    assert (status["status"], status["attempts"]) == ("ENQUEUED", 0)
     assert undisturbed["status"] == "SUCCESS"
     assert second.said("(parcel") and second.said("stopping: nothing is running")
     assert (ended["status"], ended["result"]) == ("SUCCESS", ENDS)
@@ -257,10 +257,10 @@ def test_what_did_not_change_replays(workers: Fleet, functions: httpx2.Client, n
     """Whatever it does: in a takeover, and when it is adopted; and a change at its end is seen."""
     first = workers.start()
     url = launched(functions, name)
-    wait_until(partial(waits, functions, url))
+    wait_until(partial(waits_at_its_end, functions, url))
     first.stop(signal.SIGKILL)
     second = workers.start()
-    wait_until(partial(waits, functions, url))
+    wait_until(partial(waits_at_its_end, functions, url))
     second.stop(signal.SIGTERM)
     end = Changed("    # The end.\n", "    fail()\n    # The end.\n", "")
     workers.start(APP_VERSION="2").stop(signal.SIGTERM)
@@ -308,6 +308,13 @@ def test_adopt_leaves_what_it_cannot_replay(workers: Fleet, functions: httpx2.Cl
 def waits(functions: httpx2.Client, url: str) -> bool:
     """Whether a workflow waits for its signal."""
     return bool(explained(functions, url)["reason"] == "waiting_for_signal")
+
+
+def waits_at_its_end(functions: httpx2.Client, url: str) -> bool:
+    """Whether it does so beyond its patch, and not in one of the short waits before."""
+    steps = functions.get(url.replace("/status/", "/steps/")).json()["steps"]
+    patched = any(step["name"].startswith("DBOS.patch-") for step in steps)
+    return patched and waits(functions, url)
 
 
 def adopt(workers: Fleet, *options: str) -> tuple[int, str]:
