@@ -162,7 +162,8 @@ def write_with_clerks() -> None:
     """Steps that take long would leave no thread to write the outcomes of async runs."""
     for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
         replace(module, "asyncio", _with_clerks)
-    replace(ownership, "asyncio", _with_clerks)  # It asks Postgres in the midst of DBOS's code.
+    for module in (ownership, waits):  # They ask Postgres in the midst of DBOS's code.
+        replace(module, "asyncio", _with_clerks)
 
 
 def _with_clerks(asyncio: ModuleType) -> Any:

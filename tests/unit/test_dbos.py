@@ -44,7 +44,7 @@ from dbos._utils import LoopAwareEvent
 from local_dev.bench.stage import APPLICATION, enqueue
 from tests.conftest import NewDatabase
 from tests.rows import declare_queue, hold, record, update
-from worker import internals, lost, retries, threads
+from worker import internals, lost, ownership, retries, threads, waits
 from worker.clock import Clock, steady
 from worker.listener import Listener
 from worker.mismatch import CodeChanged, Mismatches
@@ -237,6 +237,14 @@ def test_dbos_hands_users_code_to_a_thread_in_one_function_only() -> None:
     for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
         internals.write_with_clerks()
         assert module.asyncio.CancelledError is asyncio.CancelledError
+
+
+def test_what_wraps_the_operations_of_async_runs_waits_for_no_step() -> None:
+    """The threads for steps may be busy for hours, and an operation begins with such a call."""
+    internals.write_with_clerks()
+
+    for module in (ownership, waits):
+        assert module.asyncio.to_thread.__module__ == threads.__name__
 
 
 def test_clerks_are_not_asked_for_what_takes_long() -> None:
