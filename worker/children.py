@@ -12,19 +12,18 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
-from dbos import DBOS, DBOSPortableJSONSerializer, WorkflowSerializationFormat, _dbos
+from dbos import DBOS, WorkflowSerializationFormat, _dbos
 from dbos._context import assert_current_dbos_context
 from dbos._outcome import DeferredResult, NoResult
 from dbos._registrations import DBOSFuncType, get_func_info
 from dbos._utils import GlobalParams
 
+from .portable import is_portable
 from .statuses import recorded, restored
 from .steps import stores_portable_json
 from .values import Form, form_of_result, hinted, jsonable
 
 Function = Callable[..., Any]
-
-PORTABLE = DBOSPortableJSONSerializer().name()
 
 GIVEN = "given"
 """Where the context of a workflow that begins keeps its arguments as they were stored."""
@@ -135,8 +134,8 @@ def stored_arguments(init_workflow: Function) -> Function:
 
     @functools.wraps(init_workflow)
     def init(dbos: DBOS, ctx: Any, **options: Any) -> Any:
-        is_portable = portable(dbos, options["serialization_type"])
-        if forms := known(dbos, options["wf_name"]) if is_portable else None:
+        is_ours = portable(dbos, options["serialization_type"])
+        if forms := known(dbos, options["wf_name"]) if is_ours else None:
             args, kwargs = options["inputs"]["args"], options["inputs"]["kwargs"]
             own = args[:1] if options["class_name"] else ()
             stored = forms.dumped(Given(args[len(own) :], kwargs), options["wf_name"])
@@ -222,8 +221,8 @@ def stored_result(get_wf_invoke_func: Function) -> Function:
     @functools.wraps(get_wf_invoke_func)
     def get(dbos: DBOS, status: Any, *rest: Any, **options: Any) -> Function:
         persist: Function = get_wf_invoke_func(dbos, status, *rest, **options)
-        is_portable = portable(dbos, status["serialization"])
-        forms = known(dbos, status["name"]) if is_portable else None
+        is_ours = portable(dbos, status["serialization"])
+        forms = known(dbos, status["name"]) if is_ours else None
         if forms is None:
             return persist
         form, what = forms.result, f"the result of the workflow {status['name']!r}"
@@ -290,9 +289,8 @@ def recorded_as_stored(call_as_step: Function) -> Function:
     @functools.wraps(call_as_step)
     def call(self: Any, fn: Function, function_name: str, ctx: Any) -> Any:
         in_workflow = ctx is not None and ctx.is_workflow()
-        is_portable = in_workflow and self.serializer.name() == PORTABLE
         with _set(as_stored, True):
-            if not is_portable:
+            if not in_workflow or not is_portable(self.serializer):
                 return call_as_step(self, fn, function_name, ctx)
             return restored(call_as_step(self, lambda: recorded(fn()), function_name, ctx))
 
@@ -310,7 +308,7 @@ def serialized_by_type(serialize_value: Function) -> Function:
         try:
             return serialize_value(value, serialization_type, serializer)
         except TypeError:
-            if serializer.name() != PORTABLE:
+            if not is_portable(serializer):
                 raise
             plain = jsonable(value, "a result")
             return serialize_value(plain, serialization_type, serializer)

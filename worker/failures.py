@@ -13,11 +13,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from dbos import DBOSPortableJSONSerializer
-
 from .exceptions import replayed, stored
-
-PORTABLE = DBOSPortableJSONSerializer().name()
+from .portable import PORTABLE, is_portable
 
 Function = Callable[..., Any]
 
@@ -170,4 +167,4 @@ def _first(error: Exception) -> Exception:
 
 def _is_ours(serialization: str | None, serializer: Any) -> bool:
     """Whether the application writes portable JSON, and this is some."""
-    return bool(serializer.name() == PORTABLE == (serialization or PORTABLE))
+    return is_portable(serializer) and (serialization or PORTABLE) == PORTABLE

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from dbos import DBOSPortableJSONSerializer
 from dbos._sys_db import SystemDatabase, db_retry
 from sqlalchemy import Engine
 
 from . import tables
 from .database import Connection, connected
+from .portable import is_portable
 from .settings import Settings
 
 LOOK_SECONDS = 5.0
@@ -48,8 +48,7 @@ class Mismatch(NamedTuple):
 
 def applies_to(database: SystemDatabase) -> bool:
     """Whether `database` is one of this project's, and not what DBOS's own tests run on."""
-    portable = database.serializer.name() == DBOSPortableJSONSerializer().name()
-    return portable and database.engine.dialect.name == "postgresql"
+    return is_portable(database.serializer) and database.engine.dialect.name == "postgresql"
 
 
 def gated(conditions: Conditions) -> Conditions:

@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from . import internals, tables
 from .database import Connection
 from .held import Mismatch
+from .portable import PORTABLE
 from .replay import GET_RESULT, WAITS, Replay
 from .settings import Settings
 from .threads import Pools
@@ -261,6 +262,6 @@ def _rehearsing(settings: Settings) -> Iterator[tuple[Any, Any]]:
 def _not_portable(run: Run) -> str | None:
     """Why a run cannot be read here: nothing is unpickled."""
     kinds = {run.status["serialization"], *(row["serialization"] for row in run.rows.values())}
-    if other := kinds - {None, DBOSPortableJSONSerializer().name()}:
+    if other := kinds - {None, PORTABLE}:
         return f"what it has recorded is {', '.join(sorted(map(str, other)))}"
     return None

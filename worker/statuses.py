@@ -4,6 +4,7 @@ from typing import Any
 
 from dbos import DBOSPortableJSONSerializer, WorkflowStatus, _serialization
 
+from .portable import PORTABLE
 from .values import jsonable
 
 STATUS = "workflow_status"
@@ -20,8 +21,7 @@ def recorded(result: Any) -> Any:
         return result
     held = dict(vars(result))
     if error := held.pop("error", None):
-        name = SERIALIZER.name()
-        held["error"], _ = _serialization.serialize_exception(error, name, SERIALIZER)
+        held["error"], _ = _serialization.serialize_exception(error, PORTABLE, SERIALIZER)
     return {STATUS: jsonable(held, "the status of a workflow")}
 
 
@@ -34,6 +34,5 @@ def restored(stored: Any) -> Any:
     status = WorkflowStatus()
     vars(status).update(stored[STATUS])
     if text := stored[STATUS].get("error"):
-        name = SERIALIZER.name()
-        status.error = _serialization.deserialize_exception(text, name, SERIALIZER)
+        status.error = _serialization.deserialize_exception(text, PORTABLE, SERIALIZER)
     return status

@@ -5,10 +5,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from dbos import DBOS, DBOSPortableJSONSerializer
+from dbos import DBOS
 from dbos._context import get_local_dbos_context
 from dbos._dbos import _get_dbos_instance
 
+from .portable import is_portable
 from .values import Form, form_of_result, is_refusal
 
 Function = Callable[..., Any]
@@ -16,7 +17,7 @@ Function = Callable[..., Any]
 
 def stores_portable_json(dbos: DBOS) -> bool:
     """Whether a DBOS stores portable JSON; what it stores in another form is left alone."""
-    return dbos._serializer.name() == DBOSPortableJSONSerializer().name()
+    return is_portable(dbos._serializer)
 
 
 def kept_results(invoke_step: Function) -> Function:
