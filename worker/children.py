@@ -8,7 +8,7 @@ them are read from the JSON that is stored, by the hints of the function.
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +18,7 @@ from dbos._outcome import DeferredResult, NoResult
 from dbos._registrations import DBOSFuncType, get_func_info
 from dbos._utils import GlobalParams
 
+from .blocks import block
 from .portable import is_portable
 from .statuses import recorded, restored
 from .steps import stores_portable_json
@@ -316,7 +317,7 @@ def serialized_by_type(serialize_value: Function) -> Function:
     return serialize
 
 
-@contextmanager
+@block
 def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
     token = variable.set(value)
     try:

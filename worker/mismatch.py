@@ -10,7 +10,6 @@ everything, or goes on in other tasks.
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,6 +18,7 @@ from dbos import error as dbos_error
 from dbos._context import get_local_dbos_context
 from dbos._sys_db import SystemDatabase, db_retry
 
+from .blocks import block
 from .held import Mismatch, applies_to, put_aside
 from .replay import GET_RESULT, WAITS, Replay
 
@@ -162,7 +162,7 @@ class Mismatches:
 
         return get_workflow_invocation
 
-    @contextmanager
+    @block
     def _watch(self, database: SystemDatabase, workflow_id: str, replay: Replay) -> Iterator[None]:
         context = get_local_dbos_context()
         assert context  # DBOS enters it before.

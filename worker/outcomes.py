@@ -8,12 +8,12 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 
 from dbos import DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
+from .blocks import block
 from .errors import WorkflowExited
 from .signatures import qualified
 
@@ -65,7 +65,7 @@ def contained(function: Callable[P, R]) -> Callable[P, R]:
     return contained_sync
 
 
-@contextmanager
+@block
 def _containment(function: Callable[..., Any]) -> Iterator[None]:
     try:
         yield

@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import coroutine
 from typing import Any, TypeVar, cast
@@ -22,6 +21,7 @@ from typing import Any, TypeVar, cast
 from dbos import DBOS
 from dbos._registrations import get_dbos_func_name
 
+from .blocks import block
 from .witness import BEATS, HEAD_BYTES, SLOT, SLOT_BYTES, SLOTS, Mark
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -129,7 +129,7 @@ class Running:
 
         return cast(Function, execute)
 
-    @contextmanager
+    @block
     def _named(self, name: str) -> Iterator[Mark]:
         """Know the name of the workflow of this context; its steps may be in other threads."""
         workflow_id = str(DBOS.workflow_id)
@@ -140,7 +140,7 @@ class Running:
         finally:
             self._names.pop(workflow_id, None)
 
-    @contextmanager
+    @block
     def _counted(self, workflow_id: str) -> Iterator[None]:
         with self._counting:
             self._executions[workflow_id] += 1
@@ -152,7 +152,7 @@ class Running:
                 if not self._executions[workflow_id]:
                     del self._executions[workflow_id]
 
-    @contextmanager
+    @block
     def marked(self, mark: Mark) -> Iterator[None]:
         """This thread executes `mark` during the block, and then what it did before."""
         before: Mark | None = getattr(self._own, "mark", None)
