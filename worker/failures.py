@@ -9,10 +9,11 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from .blocks import block
 from .exceptions import replayed, stored
 from .portable import PORTABLE, is_portable
 
@@ -113,26 +114,24 @@ def alike(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        outer, recorded = _RECORDED.get(), Recorded()
-        _RECORDED.set(recorded)
-        try:
+        with _alike():
             return function(*args, **options)
-        except Exception as error:
-            if (again := recorded.of(error)) is error:
-                raise
-            raise BaseException.with_traceback(again, error.__traceback__)  # noqa: B904
-        finally:
-            _RECORDED.set(outer)
 
     return call
 
 
 async def alike_async(coroutine: Any) -> Any:
     """The same for a coroutine."""
+    with _alike():
+        return await coroutine
+
+
+@block
+def _alike() -> Iterator[None]:
     outer, recorded = _RECORDED.get(), Recorded()
     _RECORDED.set(recorded)
     try:
-        return await coroutine
+        yield
     except Exception as error:
         if (again := recorded.of(error)) is error:
             raise
