@@ -60,9 +60,7 @@ def result_schema(function: Function) -> Schema:
     try:
         return _schema(resolved(returned, function), "serialization", RETURNED)
     except Exception as error:  # A type's own hooks may raise anything.
-        raise InexpressibleResult(
-            function=qualified(function), reason=_first_line(error)
-        ) from error
+        raise InexpressibleResult(function=qualified(function), reason=first_line(error)) from error
 
 
 def signal_schema(function: Function, topic: str, hint: Any) -> Schema:
@@ -74,7 +72,7 @@ def signal_schema(function: Function, topic: str, hint: Any) -> Schema:
         return _schema(hint, "validation")
     except Exception as error:  # A type's own hooks may raise anything.
         raise InexpressibleSignal(
-            function=qualified(function), topic=topic, reason=_first_line(error)
+            function=qualified(function), topic=topic, reason=first_line(error)
         ) from error
 
 
@@ -132,7 +130,7 @@ def _inexpressible(parameter: inspect.Parameter, function: Function) -> str | No
     try:
         _schema(resolved(parameter.annotation, function), "validation")
     except Exception as error:  # A type's own hooks may raise anything.
-        return f"its type has no JSON Schema ({_first_line(error)})"
+        return f"its type has no JSON Schema ({first_line(error)})"
     return None
 
 
@@ -180,5 +178,6 @@ def _schema(hint: Any, mode: JsonSchemaMode, config: ConfigDict | None = None) -
         return type_adapter(hint, config).json_schema(mode=mode)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or the name of its class."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from .differences import MISSING, Difference, difference
 from .errors import ValueLost
-from .signatures import RETURNED, resolved, type_adapter
+from .signatures import RETURNED, first_line, resolved, type_adapter
 
 KEPT = (type(None), bool, int, str)
 """Types of which JSON keeps every value."""
@@ -251,7 +251,7 @@ def told(error: Exception) -> str:
         first = error.errors(include_url=False, include_input=False)[0]
         at = "".join(f"[{step!r}]" for step in first["loc"])
         return f"at {at}: {first['msg']}" if at else first["msg"]
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return first_line(error)
 
 
 def _kept(hint: Any) -> tuple[type, ...]:
