@@ -110,9 +110,8 @@ def work(settings: Settings, *, until_idle: bool) -> None:
             stop_signals(*SIGNALS, twice=True) as stop,
             handed_over_on_failure(executor, settings),
         ):
-            duties: list[Duty] = [waits, take_over, Orphans(settings, executor), leadership]
+            duties: list[Duty] = [waits, take_over, Orphans(settings, executor), leadership, held]
             duties += signs(settings, clock, executor)
-            duties.append(held)
             lease.keep(duties, on_silence=executor.pool.cut)
             executor.launch()
             queues.register(settings.polling_interval)
