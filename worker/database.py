@@ -30,8 +30,8 @@ RESTED = 1.0
 """Seconds without use after which a connection is looked at before it is used again. To look each
 time, as DBOS has SQLAlchemy do it, is a fifth of all round trips of a workflow."""
 
-TURN = 120.0
-"""Seconds that a thread waits for its turn; then something is wrong. A hundred workflows that
+TURN_SECONDS = 120.0
+"""How long a thread waits for its turn; then something is wrong. A hundred workflows that
 share ten connections, each for four seconds as at a round trip of 800 ms, wait for 40."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -93,7 +93,7 @@ class Pool:
             pool_size=size,
             max_overflow=0,
             poolclass=FairPool,
-            pool_timeout=TURN,
+            pool_timeout=TURN_SECONDS,
             pool_use_lifo=True,
             hide_parameters=True,
             connect_args=CONNECT_ARGS | {"application_name": application_name},

@@ -21,7 +21,8 @@ from .settings import Settings
 from .threads import Claim, Pools
 
 CONNECTIONS = 10
-"""DBOS's pool. With the lease's and the listener's, a worker needs about 12 connections."""
+"""DBOS's pool. With the lease's and the listener's, a worker needs 12 connections, and now
+and then one more."""
 
 logger = logging.getLogger("worker")
 

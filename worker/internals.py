@@ -295,7 +295,10 @@ def begin_steps_only_as_owner(ownership: Ownership) -> None:
 
 
 def note_what_is_executed(running: Running) -> None:
-    """DBOS does not say which thread executes what, and knows no children that were called."""
+    """DBOS does not say which thread executes what, and knows no children that were called.
+
+    It comes after `begin_with_stored_arguments`, which does not hand on the function with its name.
+    """
     replace(_core, "_dropping_datasource_checkpoints", running.executing)
     replace(_core, "_get_wf_invoke_func", running.finishing)
     replace(_core, "invoke_step", running.beginning)

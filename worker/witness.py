@@ -32,7 +32,8 @@ SLOT_BYTES = 4096
 """One page for each thread: an id has 1,024 characters at most."""
 
 SLOTS = 1200
-"""More than a worker has threads; memory is used only for those that are taken."""
+"""More than a worker has threads by default; what others execute is not marked. Memory is used only
+for slots that are taken."""
 
 BEATS = struct.Struct("<Q")
 
@@ -68,7 +69,6 @@ on conflict (workflow_uuid) do update set
     certain = excluded.certain,
     ended_at = excluded.ended_at
 """
-
 """Without a name of a step, it was the workflow's own code after that step."""
 
 FORGET = "delete from catalog.ended where workflow_uuid = %s"

@@ -48,7 +48,7 @@ def test_who_waits_too_long_gives_up_and_is_passed_over(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection stays for those who come later."""
-    monkeypatch.setattr(database_module, "TURN", 0.1)
+    monkeypatch.setattr(database_module, "TURN_SECONDS", 0.1)
     pool = Pool(database, "turns", size=1)
 
     with pool.engine.connect(), pytest.raises(TimeoutError):
