@@ -16,7 +16,9 @@ from dbos import DBOS, WorkflowSerializationFormat, _dbos
 from dbos._context import assert_current_dbos_context
 from dbos._outcome import DeferredResult, NoResult
 from dbos._registrations import DBOSFuncType, get_func_info
+from dbos._sys_db import SystemDatabase, db_retry
 from dbos._utils import GlobalParams
+from sqlalchemy import select
 
 from .blocks import block
 from .portable import is_portable
@@ -264,13 +266,20 @@ def _result_form(system_database: Any, workflow_id: str) -> Form | None:
     dbos = _dbos._dbos_global_instance
     if dbos is None or dbos._sys_db is not system_database or not stores_portable_json(dbos):
         return None
-    status = system_database.get_workflow_status(workflow_id)
-    if status is None or not portable(dbos, status["serialization"]):
+    run = _run(system_database, workflow_id)
+    if run is None or run.application_name not in (None, GlobalParams.app_name):
         return None
-    if status["application_name"] not in (None, GlobalParams.app_name):
-        return None
-    forms = known(dbos, status["name"])
+    forms = known(dbos, run.name) if portable(dbos, run.serialization) else None
     return forms.result if forms else None
+
+
+@db_retry()
+def _run(system_database: SystemDatabase, workflow_id: str) -> Any:
+    """Only what is needed of a run; its arguments and its result may be large."""
+    runs = system_database.tables.workflow_status.c
+    statement = select(runs.name, runs.serialization, runs.application_name)
+    with system_database.engine.connect() as connection:
+        return connection.execute(statement.where(runs.workflow_uuid == workflow_id)).first()
 
 
 def recorded_as_stored(call_as_step: Function) -> Function:

@@ -88,7 +88,9 @@ def scoped(conditions: Conditions) -> Conditions:
 
 
 class Held:
-    """How many runs of this version are held, as a duty of the lease finds out."""
+    """How many runs of this version are held, as a duty of the lease finds out.
+
+    It also clears the catalog of what it knows of runs that have ended."""
 
     def __init__(self, settings: Settings) -> None:
         self.count = 0

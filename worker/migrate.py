@@ -64,6 +64,7 @@ NEEDED = """
 select has_table_privilege('dbos.workflow_status', 'update')
     and has_table_privilege('dbos.operation_outputs', 'insert')
     and has_table_privilege('catalog.workflows', 'insert')
+    and has_table_privilege('catalog.ended', 'insert')
     and has_table_privilege('catalog.suspects', 'insert')
     and has_table_privilege('catalog.waits', 'insert')
     and has_table_privilege('catalog.unreplayable', 'insert')

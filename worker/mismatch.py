@@ -55,7 +55,7 @@ class Mismatches:
             replay = self._replays.get(workflow_id)
             if replay is None or not applies_to(database):
                 return check(database, workflow_id, function_id, function_name, conn)
-            replay.load(database, conn, workflow_id)
+            replay.load(conn, workflow_id)
             self._check_name(workflow_id, replay, function_id, function_name)
             recorded = check(database, workflow_id, function_id, function_name, conn)
             if recorded is not None:
@@ -210,7 +210,7 @@ class Mismatches:
 @db_retry()
 def _load(database: SystemDatabase, replay: Replay, workflow_id: str) -> None:
     with database.engine.connect() as connection:
-        replay.load(database, connection, workflow_id)
+        replay.load(connection, workflow_id)
 
 
 def _within(watch: Callable[[], Any], function: Callable[[], Any]) -> Callable[[], Any]:

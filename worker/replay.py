@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from dbos._sys_db import SystemDatabase
 
+from . import tables
 from .held import Mismatch
 
 WAITS = ("DBOS.recv", "DBOS.getEvent")
@@ -33,11 +33,13 @@ class Replay:
         self._left: set[int] = set()
         """What is recorded and was not called yet; without what DBOS does not look at."""
 
-    def load(self, database: SystemDatabase, conn: sa.Connection, workflow_id: str) -> None:
+    def load(self, conn: sa.Connection, workflow_id: str) -> None:
         """Read what is recorded, unless that was done."""
         with self._changed:
             if self._names is None:
-                self.read(conn.execute(_recorded(database, workflow_id)))
+                # Not built anew each time, as it is read for every execution.
+                parameters = {"workflow": workflow_id}
+                self.read(conn.exec_driver_sql(tables.RECORDED_NAMES, parameters))
 
     def read(self, recorded: Iterable[Any]) -> None:
         """Take what is recorded: number, name, when it was completed, until when it sleeps."""
@@ -104,14 +106,6 @@ class Replay:
             return name != GET_RESULT and not name.startswith(PATCH)
 
         return is_looked_at
-
-
-def _recorded(database: SystemDatabase, workflow_id: str) -> sa.Executable:
-    columns = database.tables.operation_outputs.c
-    until = sa.case((columns.function_name == "DBOS.sleep", columns.output))
-    return sa.select(
-        columns.function_id, columns.function_name, columns.completed_at_epoch_ms, until
-    ).where(columns.workflow_uuid == workflow_id)
 
 
 def _is_timeout(completed_at: int | None, until: str) -> bool:

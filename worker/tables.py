@@ -279,6 +279,8 @@ remembered as (
 takeover.py tells the rules.
 """
 
+ANY_SUSPECTS = "select exists(select from catalog.suspects)"
+
 GIVE_TURNS = f"""
 with suspects as materialized (
     select s.*, k.shared_deaths, extract(epoch from now()) * 1000 as now
@@ -430,6 +432,13 @@ with moved as (
     returning workflow_uuid
 )
 delete from catalog.unreplayable u using moved where moved.workflow_uuid = u.workflow_uuid
+"""
+
+RECORDED_NAMES = """
+select function_id, function_name, completed_at_epoch_ms,
+    case when function_name = 'DBOS.sleep' then output end
+from dbos.operation_outputs
+where workflow_uuid = %(workflow)s
 """
 
 RECORDED = """
@@ -592,6 +601,21 @@ group by s.queue_name, s.name
 """
 
 FORGET = """
+with ended as (
+    select workflow_uuid
+    from dbos.workflow_status
+    where status not in ('ENQUEUED', 'DELAYED', 'PENDING') and workflow_uuid in (
+        select workflow_uuid from catalog.suspects
+        union all select workflow_uuid from catalog.waits
+        union all select workflow_uuid from catalog.unreplayable
+    )
+),
+no_suspects as (
+    delete from catalog.suspects k using ended where k.workflow_uuid = ended.workflow_uuid
+),
+no_waits as (
+    delete from catalog.waits v using ended where v.workflow_uuid = ended.workflow_uuid
+)
 delete from catalog.unreplayable u
 using dbos.workflow_status s
 where s.workflow_uuid = u.workflow_uuid and (
@@ -600,7 +624,8 @@ where s.workflow_uuid = u.workflow_uuid and (
         and s.started_at_epoch_ms < (extract(epoch from now()) * 1000)::bigint - 10000
 )
 """
-"""A run that has been executed for ten seconds has replayed; if it has not, it is held again."""
+"""What the catalog knows of runs means nothing once they have ended. A run that has been executed
+for ten seconds has replayed; if it has not, it is held again."""
 
 CHANGED_SOURCES = """
 select w.name, (

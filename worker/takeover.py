@@ -74,6 +74,8 @@ class TakeOver:
 
     def _give_turns(self, connection: Connection) -> None:
         """Let the next suspects be claimed. Two workers at once would let two of them."""
+        if connection.execute(tables.ANY_SUSPECTS).fetchone() != (True,):
+            return  # As almost always.
         application = self._settings.app_name
         parameters = {"application": application, "version": self._settings.app_version}
         with connection.transaction():
