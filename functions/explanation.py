@@ -175,7 +175,7 @@ class Situation:
             return None
         expected = workflow.expected_step
         calls = f"calls {expected!r}" if expected else "ends before it"
-        again = "when a worker starts, at most once a minute, and when it is resumed"
+        again = "when a worker of that version starts, then once a minute, and when it is resumed"
         if workflow.tried_at is None:
             again = "as soon as a worker takes it"
         return Explanation(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from dbos._sys_db import SystemDatabase, db_retry
 from sqlalchemy import Engine
@@ -46,9 +47,23 @@ class Mismatch(NamedTuple):
         return f"step {self.function_id} is recorded as {self.recorded!r}, and the code {calls}"
 
 
+_has_catalog: WeakKeyDictionary[SystemDatabase, bool] = WeakKeyDictionary()
+
+
 def applies_to(database: SystemDatabase) -> bool:
     """Whether `database` is one of this project's, and not what DBOS's own tests run on."""
-    return is_portable(database.serializer) and database.engine.dialect.name == "postgresql"
+    applies = _has_catalog.get(database)
+    if applies is None:
+        applies = is_portable(database.serializer) and _look_for_catalog(database.engine)
+        _has_catalog[database] = applies
+    return applies
+
+
+def _look_for_catalog(engine: Engine) -> bool:
+    if engine.dialect.name != "postgresql":
+        return False
+    with engine.connect() as connection:
+        return bool(connection.execute(tables.HAS_CATALOG).scalar())
 
 
 def gated(conditions: Conditions) -> Conditions:

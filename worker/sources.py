@@ -40,9 +40,9 @@ def warn_of_changes(settings: Settings, entries: Iterable[Entry]) -> None:
     for name, runs in changed:
         if runs:
             logger.warning(
-                "the source of the workflow %r was changed, and runs of version %s have begun with "
-                "the former: %d; unless it calls the same steps in the same order, they are held: "
-                "give it another APP_VERSION",
+                "the source of the workflow %r is another than when a worker of version %s last "
+                "started, and %d of its runs have begun: those whose steps it does not call in the "
+                "same order are held; put it back, or give what is new another APP_VERSION",
                 name,
                 settings.app_version,
                 runs,

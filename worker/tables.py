@@ -538,6 +538,8 @@ where o.retention_timestamp >= %(since)s and w.executor_id = %(executor)s
     and w.application_name = %(application)s and o.function_name not like 'DBOS.%%'
 """
 
+HAS_CATALOG = text("select to_regclass('catalog.unreplayable') is not null")
+
 NOT_HELD = text(f"""
     (dbos.workflow_status.status <> 'ENQUEUED' or dbos.workflow_status.workflow_uuid not in (
         {RECENTLY_TRIED}

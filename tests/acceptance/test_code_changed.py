@@ -104,7 +104,7 @@ def test_what_does_not_replay_is_held_until_its_code_is_back(
     functions.post(f"/signal/{url.split('/')[-1]}/go", json=True)
     ended = finished(functions, url)
 
-    assert second.said(f"the source of the workflow '{name}' was changed")
+    assert second.said(f"the source of the workflow '{name}' is another")
     assert changed.said in held["explanation"]
     assert (status["status"], status["attempts"]) == ("ENQUEUED", 0)
     assert undisturbed["status"] == "SUCCESS"

@@ -404,8 +404,8 @@ def wrong_clock(database: str, version: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("expected", "tried", "said"),
     [
-        ("b", "now()", "calls 'b'; it is tried again when a worker starts, at most once a minute"),
-        (None, "now()", "ends before it; it is tried again when a worker starts"),
+        ("b", "now()", "calls 'b'; it is tried again when a worker of that version starts"),
+        (None, "now()", "ends before it; it is tried again when a worker of that version"),
         ("b", "'-infinity'", "calls 'b'; it is tried again as soon as a worker takes it."),
     ],
 )
