@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from dbos import error as dbos_error
 
 from .lease import Lease
+from .wrappers import wraps
 
 PAUSE_SECONDS = 0.25
 """Between two looks whether the lease is back; taking it back takes about as long."""
@@ -105,7 +106,7 @@ class Ownership:
         ask = functools.partial(self._ask, workflow, owner, owner_of)
         if inspect.iscoroutinefunction(function):
 
-            @functools.wraps(function)
+            @wraps(function)
             async def begin_async(*args: Any, **kwargs: Any) -> Any:
                 while not self._owns(workflow, owner):
                     if not await asyncio.to_thread(ask):
@@ -114,7 +115,7 @@ class Ownership:
 
             return cast(Function, begin_async)
 
-        @functools.wraps(function)
+        @wraps(function)
         def begin(*args: Any, **kwargs: Any) -> Any:
             while not self._owns(workflow, owner):
                 if not ask():

@@ -23,6 +23,7 @@ from dbos._registrations import get_dbos_func_name
 
 from .blocks import block
 from .witness import BEATS, HEAD_BYTES, SLOT, SLOT_BYTES, SLOTS, Mark
+from .wrappers import wraps
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -116,13 +117,13 @@ class Running:
     def _step(self, step: Function, mark: Mark) -> Function:
         if inspect.iscoroutinefunction(step):
 
-            @functools.wraps(step)
+            @wraps(step)
             async def execute_async(*args: Any, **kwargs: Any) -> Any:
                 return await self.driven(step(*args, **kwargs), mark)
 
             return cast(Function, execute_async)
 
-        @functools.wraps(step)
+        @wraps(step)
         def execute(*args: Any, **kwargs: Any) -> Any:
             with self.marked(mark):
                 return step(*args, **kwargs)

@@ -3,16 +3,20 @@
 It writes what each has told, as JSON.
 """
 
+import functools
 import json
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy
 from dbos import DBOS, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SQLAlchemyDatasource
 
 from worker import internals
+from worker.ownership import Ownership
+from worker.running import Running
 
 URL = sys.argv[1]
 
@@ -45,6 +49,25 @@ def hinted() -> Decimal:
 @DBOS.step(name="awaited")
 async def awaited() -> Decimal:
     return PRICE
+
+
+def price() -> Decimal:
+    return PRICE
+
+
+class Priced:
+    def __call__(self) -> Decimal:
+        return PRICE
+
+
+def callables() -> str:
+    told = [
+        DBOS.run_step({"name": "partial"}, functools.partial(price)),
+        DBOS.run_step({"name": "of class"}, functools.partial(Invoice, PRICE)),
+        DBOS.run_step(None, Decimal, "1.10"),
+        DBOS.run_step({"name": "instance"}, Priced()),
+    ]
+    return repr(told)
 
 
 @DBOS.workflow(name="child")
@@ -149,6 +172,7 @@ def refusals() -> list[str]:
 
 PROGRAMS = {
     "steps": lambda: repr((hinted(), DBOS.run_step(None, hinted))),
+    "callables": callables,
     "transactions": transactions,
     "children": children,
     "other children": other_children,
@@ -162,6 +186,10 @@ def parent(program: str) -> Any:
     return PROGRAMS[program]()
 
 
+async def async_price() -> Decimal:
+    return PRICE
+
+
 @DBOS.workflow(name="async_parent")
 async def async_parent() -> list[str]:
     handle = await DBOS.start_workflow_async(async_child, PRICE)
@@ -171,6 +199,7 @@ async def async_parent() -> list[str]:
         repr(await async_child(PRICE)),
         repr(await handle.get_result()),
         repr(await DBOS.run_step_async(None, awaited)),
+        repr(await DBOS.run_step_async({"name": "partial"}, functools.partial(async_price))),
     ]
 
 
@@ -192,6 +221,9 @@ def twice(workflow: Any, *args: Any) -> list[Any]:
 
 
 internals.install()
+held: Any = SimpleNamespace(session=1, held_since=lambda session: True)
+internals.begin_steps_only_as_owner(Ownership(held))
+internals.note_what_is_executed(Running())
 DBOS(config={"name": "kept", "system_database_url": URL, "serializer": SERIALIZER})
 datasource = SQLAlchemyDatasource.create(URL, serializer=SERIALIZER)
 DBOS.launch()

@@ -665,8 +665,13 @@ PRICE = "Decimal('1.10')"
 def test_dbos_invokes_every_step_in_one_place(told: Told) -> None:
     """`_core.invoke_step` runs what is decorated and what is not, sync and async, and retries."""
     assert told["steps"] == [f"({PRICE}, {PRICE})"] * 2
-    assert told["async"] == [[PRICE, "'text'", PRICE, PRICE, PRICE]] * 2
+    assert told["async"] == [[PRICE, "'text'", PRICE, PRICE, PRICE, PRICE]] * 2
     assert told["outside"] == PRICE
+
+
+def test_whatever_is_called_as_a_step_keeps_its_hint(told: Told) -> None:
+    """A partial, a class or an instance, inside of all that a worker wraps a step in."""
+    assert told["callables"] == [f"[{PRICE}, Invoice(price={PRICE}), {PRICE}, {PRICE}]"] * 2
 
 
 def test_dbos_runs_every_transaction_in_one_place(told: Told) -> None:
