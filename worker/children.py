@@ -310,7 +310,8 @@ def recorded_as_stored(call_as_step: Function) -> Function:
 def serialized_by_type(serialize_value: Function) -> Function:
     """Make of `serialize_value` one that knows what hints have made of results.
 
-    DBOS tells with it what a parent got; whoever executes the parent again asks the child.
+    DBOS tells with it what a parent got; whoever executes the parent again asks the child. So what
+    has no JSON by its own type is told by the name of that: the parent has got it, and goes on.
     """
 
     @functools.wraps(serialize_value)
@@ -320,8 +321,11 @@ def serialized_by_type(serialize_value: Function) -> Function:
         except TypeError:
             if not is_portable(serializer):
                 raise
+        try:
             plain = jsonable(value, "a result")
             return serialize_value(plain, serialization_type, serializer)
+        except Exception:  # A type's own hooks may raise anything.
+            return serialize_value(type(value).__name__, serialization_type, serializer)
 
     return serialize
 

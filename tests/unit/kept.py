@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy
 from dbos import DBOS, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SQLAlchemyDatasource
@@ -91,6 +92,16 @@ def lossy_child():  # type: ignore[no-untyped-def]
     return (1,)
 
 
+@DBOS.workflow(name="bytes_child")
+def bytes_child() -> list[bytes]:
+    return [b"\xff\x00"]
+
+
+@DBOS.workflow(name="zone_child")
+def zone_child() -> ZoneInfo:
+    return ZoneInfo("Europe/Paris")
+
+
 @DBOS.dbos_class()
 class Shop(DBOSConfiguredInstance):
     @DBOS.workflow(name="sell")
@@ -107,6 +118,15 @@ def transactions() -> str:
         return PRICE
 
     return repr(datasource.run_tx_step({"name": "insert"}, insert))
+
+
+def told_by_hint_only() -> str:
+    workflows: tuple[Any, ...] = (bytes_child, zone_child)
+    direct = [workflow() for workflow in workflows]
+    handles = [DBOS.start_workflow(workflow) for workflow in workflows]
+    handles += [DBOS.enqueue_workflow("queue", workflow) for workflow in workflows]
+    handles += [DBOS.retrieve_workflow(each.get_workflow_id()) for each in handles]
+    return repr([*direct, *[each.get_result() for each in handles]])
 
 
 def given(workflow_id: str) -> Any:
@@ -176,6 +196,7 @@ PROGRAMS = {
     "transactions": transactions,
     "children": children,
     "other children": other_children,
+    "told by hint only": told_by_hint_only,
     "statuses": statuses,
     "refusals": refusals,
 }

@@ -703,6 +703,13 @@ def test_dbos_ends_every_workflow_in_one_place(told: Told) -> None:
     assert told["unannounced"] == ["1.10", {"price": "1.10"}]
 
 
+def test_dbos_records_for_the_reader_only_what_a_parent_got(told: Told) -> None:
+    """`serialize_value` need not know its type: a later execution asks the child again."""
+    results = r"[b'\xff\x00'], zoneinfo.ZoneInfo(key='Europe/Paris')"
+
+    assert told["told by hint only"] == [f"[{', '.join([results] * 5)}]"] * 2
+
+
 def test_dbos_asks_for_a_status_in_one_place(told: Told) -> None:
     """`call_function_as_step` records what a workflow has seen of another one."""
     seen = [f"Invoice(price={PRICE})", "WorkflowStatus", "ERROR", True, [{"price": "1.10"}]]
