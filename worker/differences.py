@@ -15,6 +15,12 @@ from pydantic import BaseModel
 BASES = (int, float, str, bytes, list, tuple, set, frozenset, dict)
 """A hint that names one of these takes subclasses, too; what is given back is the base."""
 
+NUMBERS = (int, float, Decimal)
+"""A hint that names one of these takes an equal number of another type."""
+
+NUMPY_BOOLS = ("numpy.bool", "numpy.bool_")
+"""The bool of numpy 2 and of numpy 1, which is no number to Python."""
+
 QUICK = (int, str, bool, type(None))
 """Types whose values are the same if they are equal."""
 
@@ -58,7 +64,9 @@ def difference(value: Any, kept: Any, *, loose: bool) -> Difference | None:
 
 
 def _as_asked(value: Any, kept: Any) -> bool:
-    if type(kept) in (int, float) and isinstance(value, numbers.Real):
+    if type(kept) in NUMBERS and isinstance(value, (numbers.Real, Decimal)):
+        return bool(value == kept)
+    if type(kept) is bool and f"{type(value).__module__}.{type(value).__name__}" in NUMPY_BOOLS:
         return bool(value == kept)
     return type(kept) in BASES and isinstance(value, type(kept))
 
@@ -67,7 +75,7 @@ def _equal(value: Any, kept: Any) -> bool:
     """Whether values without parts are the same to the last digit."""
     if isinstance(kept, float):
         return repr(float(value)) == repr(kept)
-    if isinstance(kept, Decimal):
+    if isinstance(kept, Decimal) and isinstance(value, Decimal):
         return bool(value.as_tuple() == kept.as_tuple())
     if isinstance(kept, (datetime, time)):
         same_fold = kept.tzinfo is not None or value.fold == kept.fold
