@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
+from pydantic_core import from_json
 
 from .errors import (
     InexpressibleArgument,
@@ -96,7 +97,7 @@ def arguments_validator(function: Function) -> Validator:
         try:
             bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
-                bound.arguments[name] = adapters[name].validate_python(value)
+                bound.arguments[name] = _read(adapters[name], value)
         except ValidationError as error:
             told = error.errors(include_url=False, include_input=False)
             problem = "; ".join(f"{name}: {each['msg']}" for each in told)
@@ -106,6 +107,38 @@ def arguments_validator(function: Function) -> Validator:
         return bound.args, bound.kwargs
 
     return validate
+
+
+def _read(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """What a value of JSON stands for, read as whoever has stored it has made sure that it is.
+
+    Read as Python objects, unions would become other types, and strict types would refuse text.
+    """
+    text = _text(value)
+    if text is None:
+        return adapter.validate_python(value)
+    read = functools.partial(adapter.validate_json, text, by_alias=True, by_name=True)
+    try:
+        return read()
+    except ValidationError as error:
+        if any(each["type"] != "extra_forbidden" for each in error.errors()):
+            raise
+        known = read(extra="ignore")
+        if json.loads(adapter.dump_json(known, by_alias=True)) != value:
+            raise
+        return known  # All that is too much is what the type writes itself: computed fields.
+
+
+def _text(value: Any) -> bytes | None:
+    """The JSON text of a value of JSON, if pydantic can read it.
+
+    It reads no half characters; and what was stored in another way may be no JSON.
+    """
+    try:
+        text = json.dumps(value).encode()
+        return text if from_json(text) == value else None
+    except (TypeError, ValueError):
+        return None
 
 
 def qualified(function: Function) -> str:

@@ -13,13 +13,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import numpy as np
+import pydantic
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, computed_field
 
 from tests.workflows.survivors import LINE, NAIVE, VALUES, Colour, Level, Line, Point, Typed
+from worker.children import Forms, Given
 from worker.differences import difference
-from worker.errors import ValueLost
-from worker.signatures import RETURNED
+from worker.errors import InvalidArguments, ValueLost
+from worker.signatures import RETURNED, arguments_validator
 from worker.values import Form, form_of_result, jsonable
 
 T = TypeVar("T")
@@ -38,6 +40,14 @@ class Strict(BaseModel):
 
 class Base(BaseModel):
     number: int
+
+
+class Stern(BaseModel):
+    """It takes no text for what is none, except from JSON."""
+
+    model_config = ConfigDict(strict=True)
+    when: datetime
+    keys: tuple[UUID, ...]
 
 
 class Derived(Base):
@@ -118,6 +128,73 @@ def test_a_hint_makes_a_subclass_its_base(hint: Any, value: Any, back: Any) -> N
     loaded = form(hint).load(form(hint).dump(value, "it"))
 
     assert difference(back, loaded, loose=False) is None
+
+
+KEY = UUID(int=1)
+
+MIDNIGHT = datetime(2026, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [
+        (UUID | str, KEY),
+        (UUID | str, "text"),
+        (list[UUID | str], [KEY, "text"]),
+        (date | str, date(2026, 1, 1)),
+        (date | str, "text"),
+        (Decimal | str, Decimal("1.10")),
+        (datetime | date, MIDNIGHT),
+        (datetime | date, date(2026, 1, 1)),
+        (date | datetime, MIDNIGHT),
+        (date | datetime, date(2026, 1, 1)),
+        (Annotated[datetime, pydantic.Strict()], NAIVE),
+        (Stern, Stern(when=NAIVE, keys=(KEY,))),
+        (Strict, Strict(number=1)),
+        (Renamed, Renamed.model_validate({"written": 1, "read": "[2]"})),
+        (list[str], ["\ud800"]),
+        (Any, {"a": ["\ud800"]}),
+    ],
+    ids=count(),
+)
+def test_an_argument_arrives_as_it_was_compared(hint: Any, value: Any) -> None:
+    """The check of a `@workflow()` reads it from JSON, as what has stored it has."""
+    [back] = arguments_validator(taking(hint))((stored_argument(hint, value),), {})[0]
+
+    assert difference(value, back, loose=False) is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"), [(UUID | str, str(KEY)), (date | str, "2026-01-01"), (Decimal | str, "3")]
+)
+def test_an_argument_that_a_union_cannot_tell_apart_is_refused(hint: Any, value: Any) -> None:
+    """As a result is."""
+    with pytest.raises(ValueLost):
+        stored_argument(hint, value)
+
+
+def test_what_only_a_foreign_client_sends_is_refused() -> None:
+    """A computed field that is not what the model computes, and what it forbids."""
+    for stored in ({"number": 1, "double": 3}, {"number": 1, "other": 2}):
+        with pytest.raises(InvalidArguments, match="Extra inputs are not permitted"):
+            arguments_validator(taking(Strict))((stored,), {})
+
+
+def test_what_is_not_json_is_read_as_it_is() -> None:
+    """A workflow may be stored in the way of DBOS's own."""
+    assert arguments_validator(taking(Any))(((1, NAIVE),), {}) == (((1, NAIVE),), {})
+    assert arguments_validator(taking(Any))(((1,),), {}) == (((1,),), {})
+
+
+def taking(hint: Any) -> Callable[..., Any]:
+    def function(argument: Any) -> None: ...
+
+    function.__annotations__["argument"] = hint
+    return function
+
+
+def stored_argument(hint: Any, value: Any) -> Any:
+    return Forms(taking(hint)).dumped(Given((value,), {}), "it").args[0]
 
 
 SAYS = "make it what the return hint of charge says, "
