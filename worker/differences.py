@@ -27,6 +27,11 @@ QUICK = (int, str, bool, type(None))
 MISSING = object()
 
 
+def a(name: str) -> str:
+    """The name of a type with its article; those with a U begin as UUID and uint8 do."""
+    return f"an {name}" if name[0] in "aeioAEIO" else f"a {name}"
+
+
 class Difference(NamedTuple):
     """A part of a value, and what was kept of it."""
 
@@ -37,11 +42,11 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         given, kept = type(self.value).__name__, type(self.kept).__name__
         if self.value is MISSING:
-            return f"would come back with a {kept} at {self.path}"
-        has = f"has a {given} at {self.path}" if self.path else f"is a {given}"
+            return f"would come back with {a(kept)} at {self.path}"
+        has = f"has {a(given)} at {self.path}" if self.path else f"is {a(given)}"
         if self.kept is MISSING:
             return f"{has} that would be lost"
-        return f"{has} that would come back {'changed' if given == kept else f'as a {kept}'}"
+        return f"{has} that would come back {'changed' if given == kept else f'as {a(kept)}'}"
 
 
 def difference(value: Any, kept: Any, *, loose: bool) -> Difference | None:

@@ -17,12 +17,15 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from .differences import MISSING, Difference, difference
+from .differences import MISSING, Difference, a, difference
 from .errors import ValueLost
 from .signatures import RETURNED, first_line, resolved, type_adapter
 
 KEPT = (type(None), bool, int, str)
 """Types of which JSON keeps every value."""
+
+HOLDERS = (list, tuple, set, frozenset, dict)
+"""Hints that say nothing of what is inside."""
 
 Extra = Literal["allow", "ignore", "forbid"] | None
 
@@ -77,7 +80,7 @@ class Form:
                 if lost is None:
                     return stored
                 reasons.append(lost)
-        raise refusal(value, what, reasons[0], self._remedy())
+        raise refusal(value, what, reasons[0], self._remedy(value, reasons[0]))
 
     def announce(self, value: Any, what: str) -> Any:
         """The JSON value that the published schema announces for `value`; nobody loads it again.
@@ -148,9 +151,14 @@ class Form:
                 return validate(extra="ignore")  # Computed fields, which are written only.
             raise
 
-    def _remedy(self) -> str:
+    def _remedy(self, value: Any, reason: Reason) -> str:
         if self._adapter is None:
             return f"{self.owner} has to say what it is{self._reason}"
+        if isinstance(reason, Difference) and type(reason.kept) is not type(reason.value):
+            if reason.path and reason.kept is not MISSING and self._hint in HOLDERS:
+                return f"{self.owner} has to give a type to what the {self._hint.__name__} holds"
+            if not reason.path and type(value) in _either(self._hint):
+                return f"JSON cannot tell apart what {self.owner} names, {self._hint}: name one"
         hint = self._hint if get_args(self._hint) else getattr(self._hint, "__name__", "")
         return f"make it what {self.owner} says, {hint or self._hint}, or have that say it"
 
@@ -188,7 +196,7 @@ def refusal(value: Any, what: str, reason: Reason, remedy: str) -> Exception:
 
     It begins as DBOS's own does if DBOS would have refused the value, too.
     """
-    has = f"is a {type(value).__name__}"
+    has = f"is {a(type(value).__name__)}"
     if isinstance(reason, ValidationError):
         problem = f"{has} that does not fit ({told(reason)})"
     elif isinstance(reason, Exception):
@@ -254,9 +262,14 @@ def told(error: Exception) -> str:
     return first_line(error)
 
 
+def _either(hint: Any) -> tuple[Any, ...]:
+    """What a union names."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
+
+
 def _kept(hint: Any) -> tuple[type, ...]:
     """The types that a hint allows and JSON keeps, if there are no others."""
-    hints = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    hints = _either(hint) or (hint,)
     return tuple(each for each in KEPT if each in hints) if set(hints) <= set(KEPT) else ()
 
 

@@ -720,9 +720,9 @@ def test_dbos_asks_for_a_status_in_one_place(told: Told) -> None:
 REFUSALS = [
     "ValueLost: the result of the step 'unhinted' is a Decimal that would come back as a str: the",
     "ValueLost: the result of the workflow 'lossy_child' is a tuple that would come back as a list",
-    "ValueLost: an argument of the workflow 'loose_child' is a str that would come back as a int:",
+    "ValueLost: an argument of the workflow 'loose_child' is a str that would come back as an int:",
     "ValueLost: an argument of the workflow 'loose_child' is a Decimal that does not fit",
-    "TypeError: Object of type object is not portable JSON serializable: the event 'event' is a ob",
+    "TypeError: Object of type object is not portable JSON serializable: the event 'event' is an o",
     "TypeError: Object of type object is not portable JSON serializable: the message to 'topic' is",
 ]
 

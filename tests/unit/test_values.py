@@ -206,21 +206,23 @@ SAYS = "make it what the return hint of charge says, "
         (Any, Decimal("1.10"), "is a Decimal that would come back as a str: the return hint of"),
         (Any, {"a": [NAIVE]}, "has a datetime at ['a'][0] that would come back as a str"),
         (Any, (1,), "is a tuple that would come back as a list"),
-        (Any, {1: "a"}, "has a int at [a key] that would be lost"),
-        (Any, Level.HIGH, "is a Level that would come back as a int"),
+        (Any, {1: "a"}, "has an int at [a key] that would be lost"),
+        (Any, Level.HIGH, "is a Level that would come back as an int"),
         (Any, [Colour.RED], "has a Colour at [0] that would come back as a str"),
         (Any, np.float64(1), "is a float64 that would come back as a float"),
         (Any, LINE, "is a Line that would come back as a dict"),
         (T, {3}, "is a set that would come back as a list"),
         (bytearray, bytearray(b"a"), "it cannot be used: Unable to generate pydantic-core schema"),
         (int, "three", "is a str that does not fit (Input should be a valid integer, unable to"),
-        (int, "3", f"is a str that would come back as a int: {SAYS}int"),
+        (int, "3", f"is a str that would come back as an int: {SAYS}int"),
         (Decimal, 0.1, "is a float that would come back as a Decimal"),
         (float, Decimal("0.1"), "is a Decimal that would come back as a float"),
-        (bool, 1, "is a int that would come back as a bool"),
-        (None, 3, "is a int that does not fit (Input should be null)"),
+        (bool, 1, "is an int that would come back as a bool"),
+        (None, 3, "is an int that does not fit (Input should be null)"),
         (date, NAIVE, "is a datetime that does not fit"),
-        (Decimal | str, "1.10", "is a str that would come back as a Decimal"),
+        (Decimal | str, "1.10", "as a Decimal: JSON cannot tell apart what the return hint of"),
+        (list, (1,), f"is a tuple that would come back as a list: {SAYS}list"),
+        (list, [NAIVE], "come back as a str: the return hint of charge has to give a type to what"),
         (bytes | str, "YQ==", "is a str that would come back as a bytes"),
         (UUID | str, str(UUID(int=1)), "is a str that would come back as a UUID"),
         (dict, {1: "a"}, "[a key]"),
@@ -249,8 +251,8 @@ def test_what_would_come_back_changed_is_refused(hint: Any, value: Any, problem:
     [
         (math.nan, "NaN is not portable JSON: it is a float; "),
         ([-math.inf], "-Infinity is not portable JSON: it is a list; "),
-        (object(), "Object of type object is not portable JSON serializable: it is a object; "),
-        (np.int64(1), "Object of type int64 is not portable JSON serializable: it is a int64; "),
+        (object(), "Object of type object is not portable JSON serializable: it is an object; "),
+        (np.int64(1), "Object of type int64 is not portable JSON serializable: it is an int64; "),
     ],
     ids=count(),
 )
@@ -385,7 +387,7 @@ def test_what_is_given_besides_is_not_lost_unseen() -> None:
 
     holder.more = 3  # type: ignore[attr-defined]
 
-    with pytest.raises(ValueLost, match=r"has a int at .more that would be lost"):
+    with pytest.raises(ValueLost, match=r"has an int at .more that would be lost"):
         form(Holder).dump(holder, "it")
 
 
