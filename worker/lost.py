@@ -24,7 +24,12 @@ def let_go(get_persist: Callable[..., Persist]) -> Callable[..., Persist]:
 
         def persist_or_let_go(function: Callable[[], Any]) -> Any:
             outcome = persist(function)
-            return _nothing() if isinstance(outcome, DeferredResult) else outcome
+            if not isinstance(outcome, DeferredResult):
+                return outcome
+            workflow_id = status["workflow_uuid"]
+            if dbos._sys_db.get_workflow_status(workflow_id) is None:  # Nobody will end it.
+                raise dbos_error.DBOSNonExistentWorkflowError("target", workflow_id)
+            return _nothing()
 
         return persist_or_let_go
 

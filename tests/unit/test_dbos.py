@@ -270,8 +270,16 @@ def test_dbos_waits_for_the_outcome_of_a_lost_run_with_a_deferred_result() -> No
     deferred = _outcome.DeferredResult(lambda: 1, None)  # type: ignore[arg-type]
     get = lost.let_go(lambda *_: lambda function: deferred)
 
-    ends = get(None, {"status": "PENDING"}, lambda: None)(lambda: None)
+    status = {"status": "PENDING", "workflow_uuid": "run"}
+    rows: dict[str, object] = {"run": "a row"}
+    dbos = SimpleNamespace(_sys_db=SimpleNamespace(get_workflow_status=rows.get))
+    lose = get(dbos, status, lambda: None)
 
+    ends = lose(lambda: None)
+    rows.clear()
+
+    with pytest.raises(dbos_error.DBOSNonExistentWorkflowError):
+        lose(lambda: None)
     assert get(None, {"status": "PENDING"})(lambda: None) is deferred
     with pytest.raises(dbos_error.DBOSWorkflowCancelledError):
         ends.resolve()
