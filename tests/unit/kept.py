@@ -7,23 +7,29 @@ import functools
 import json
 import sys
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy
 from dbos import DBOS, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SQLAlchemyDatasource
+from pydantic import Strict
 
 from worker import internals
 from worker.ownership import Ownership
 from worker.running import Running
+from worker.signatures import arguments_validator
 
 URL = sys.argv[1]
 
 SERIALIZER = DBOSPortableJSONSerializer()
 
 PRICE = Decimal("1.10")
+
+MIDNIGHT = datetime(2026, 1, 1)
 
 CALLS: list[str] = []
 
@@ -92,6 +98,13 @@ def lossy_child():  # type: ignore[no-untyped-def]
     return (1,)
 
 
+def strict(key: UUID | str, when: date | datetime, at: Annotated[datetime, Strict()]) -> str:
+    return repr((key, when, at))
+
+
+published_child = DBOS.workflow(name="strict", validate_args=arguments_validator(strict))(strict)
+
+
 @DBOS.workflow(name="bytes_child")
 def bytes_child() -> list[bytes]:
     return [b"\xff\x00"]
@@ -127,6 +140,15 @@ def told_by_hint_only() -> str:
     handles += [DBOS.enqueue_workflow("queue", workflow) for workflow in workflows]
     handles += [DBOS.retrieve_workflow(each.get_workflow_id()) for each in handles]
     return repr([*direct, *[each.get_result() for each in handles]])
+
+
+def published() -> list[str]:
+    given = UUID(int=1), MIDNIGHT, MIDNIGHT
+    handles = [
+        DBOS.start_workflow(published_child, *given),
+        DBOS.enqueue_workflow("queue", published_child, *given),
+    ]
+    return [published_child(*given), *[each.get_result() for each in handles]]
 
 
 def given(workflow_id: str) -> Any:
@@ -196,6 +218,7 @@ PROGRAMS = {
     "transactions": transactions,
     "children": children,
     "other children": other_children,
+    "published": published,
     "told by hint only": told_by_hint_only,
     "statuses": statuses,
     "refusals": refusals,

@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import dbos
 import pytest
@@ -709,6 +711,13 @@ def test_dbos_ends_every_workflow_in_one_place(told: Told) -> None:
 
     assert told["other children"] == [[PRICE, PRICE, "'1.10'", sold, sold, "'ignored hints'"]] * 2
     assert told["unannounced"] == ["1.10", {"price": "1.10"}]
+
+
+def test_dbos_checks_arguments_as_they_were_stored(told: Told) -> None:
+    """Called, started or enqueued: `validate_args` is given JSON, and reads it as JSON."""
+    given = repr((UUID(int=1), datetime(2026, 1, 1), datetime(2026, 1, 1)))
+
+    assert told["published"] == [[given] * 3] * 2
 
 
 def test_dbos_records_for_the_reader_only_what_a_parent_got(told: Told) -> None:
