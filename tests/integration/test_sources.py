@@ -52,4 +52,4 @@ def test_a_worker_warns_of_changed_code_under_the_same_version(
 
     said = warnings(database, caplog, version, changed)
 
-    assert ("'greeting' was changed" in said and "APP_VERSION" in said) == warned
+    assert ("'greeting' is another" in said and "APP_VERSION" in said) == warned
