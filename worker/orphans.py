@@ -11,10 +11,18 @@ from . import tables
 from .database import Connection
 from .executor import Executor
 from .settings import Settings
-from .takeover import NEVER, release
+from .takeover import GIVE_UP, NEVER, release
 
 SUSPICION = 3.0
 """Seconds that a workflow may be claimed and not running, as while it is about to start."""
+
+MANY = 20
+"""How often within AWHILE a run may stop without an end before it is given up: its worker lives, so
+it is not the death of one that counts, and an unlucky run has errors of the database only now and
+then."""
+
+AWHILE = 3600.0
+"""Seconds."""
 
 UNKNOWN = 3600.0
 """Seconds that a worker leaves a name that it does not know to others, newer ones perhaps."""
@@ -50,6 +58,7 @@ class Orphans:
         self._executor = executor
         self._settings = settings
         self._suspects: dict[Claim, Sighting] = {}
+        self._stops: dict[str, list[float]] = {}
         self._strangers: dict[str, float] = {}
         self._turned_away: set[tuple[str, str]] = set()
 
@@ -71,7 +80,7 @@ class Orphans:
         by_token = {(claim.workflow_id, claim.owner): claim for claim in claims}
         self._turned_away &= by_token.keys()
         turned_away = [by_token.pop(token) for token in self._turned_away]
-        if moved := self._release(connection, tables.PUT_BACK_TURNED_AWAY, turned_away, NEVER):
+        if moved := self._release(connection, tables.PUT_BACK_CLAIMED, turned_away, NEVER):
             logger.warning("no thread can be started; workflows enqueued again: %d", moved)
         return list(by_token.values())
 
@@ -85,17 +94,25 @@ class Orphans:
         if self._suspects:
             self._executor.turn()
         orphans = [claim for claim, first in self._suspects.items() if self._proven(claim, first)]
-        if moved := self._release(
-            connection, tables.PUT_BACK_ORPHANS, orphans, self._settings.max_takeovers
-        ):
+        self._note_stops(orphans)
+        hopeless = [each for each in orphans if len(self._stops[each.workflow_id]) > MANY]
+        self._release(connection, tables.PUT_BACK_CLAIMED, hopeless, GIVE_UP)
+        if moved := self._release(connection, tables.PUT_BACK_CLAIMED, orphans, NEVER):
             logger.warning("workflows that had stopped without an end, enqueued again: %d", moved)
+
+    def _note_stops(self, orphans: Iterable[Claim]) -> None:
+        now = time.monotonic()
+        for claim in orphans:
+            self._stops.setdefault(claim.workflow_id, []).append(now)
+        recent = {w: [t for t in at if now - t < AWHILE] for w, at in self._stops.items()}
+        self._stops = {workflow_id: times for workflow_id, times in recent.items() if times}
 
     def _put_back_strangers(self, connection: Connection, claims: Iterable[Claim]) -> None:
         now = time.monotonic()
         self._strangers = {w: at for w, at in self._strangers.items() if now - at < 2 * UNKNOWN}
         strangers = {c: self._strangers.setdefault(c.workflow_id, now) for c in claims}
         hopeless = [claim for claim, first in strangers.items() if now - first >= UNKNOWN]
-        self._release(connection, tables.PUT_BACK_STRANGERS, hopeless, -1)
+        self._release(connection, tables.PUT_BACK_STRANGERS, hopeless, GIVE_UP)
         self._release(
             connection, tables.PUT_BACK_STRANGERS, list(strangers.keys() - hopeless), NEVER
         )

@@ -92,11 +92,8 @@ def _got_further(run: str) -> str:
 
 GOT_FURTHER = _got_further("s")
 
-COUNTED = SQL(f"case when {GOT_FURTHER} then 1 else s.recovery_attempts end")
-"""The attempts to execute a workflow, this one included, since it last got a step further."""
-
 FORGIVEN = SQL(f"case when {GOT_FURTHER} then 0 else s.recovery_attempts - 1 end")
-"""The same, as if this one had not been made."""
+"""The attempts to execute a workflow since it last got a step further, without this one."""
 
 AT_ONCE = SQL("0::bigint")
 
@@ -104,11 +101,7 @@ LATER = SQL("5000::bigint")
 
 HAND_OVER = RELEASE.format(which=ALL, attempts=FORGIVEN, delay=AT_ONCE, version=SAME_VERSION)
 
-PUT_BACK_ORPHANS = RELEASE.format(
-    which=CLAIMED, attempts=COUNTED, delay=AT_ONCE, version=SAME_VERSION
-)
-
-PUT_BACK_TURNED_AWAY = RELEASE.format(
+PUT_BACK_CLAIMED = RELEASE.format(
     which=CLAIMED, attempts=FORGIVEN, delay=AT_ONCE, version=SAME_VERSION
 )
 
@@ -117,7 +110,12 @@ PUT_BACK_STRANGERS = RELEASE.format(
 )
 
 
-def _waits(run: str) -> str:
+SLACK_MS = 10_000
+"""Milliseconds from the death of a worker until it is taken over: as long as a freeze may take to
+be noticed."""
+
+
+def _waits(run: str, slack_ms: int = SLACK_MS) -> str:
     """Whether a run was only waiting or asleep when last seen, as a condition.
 
     A worker records the waits that last (`worker/waits.py`); they mean nothing any more when the
@@ -145,7 +143,7 @@ def _waits(run: str) -> str:
                 when abs(o.completed_at_epoch_ms - o.output::numeric * 1000) < 1000 then
                     o.output::numeric * 1000 > greatest(
                         {run}.started_at_epoch_ms,
-                        extract(epoch from now()) * 1000 - {SLACK_MS}
+                        extract(epoch from now()) * 1000 - {slack_ms}
                     )
                 else not exists (
                     select from dbos.operation_outputs b
@@ -159,10 +157,6 @@ def _waits(run: str) -> str:
         ), false)
     )"""
 
-
-SLACK_MS = 10_000
-"""Milliseconds from the death of a worker until it is taken over: as long as a freeze may take to
-be noticed."""
 
 LONG_MS = 600_000
 """Milliseconds after which an attempt has shown that its run does not kill its worker at once."""
@@ -199,21 +193,22 @@ busy fleet that is always so, and it has to be given up all the same."""
 
 TAKE_OVER = SQL(f"""
 with executing as materialized (
-    select r.workflow_uuid, r.executor_id,
+    select r.workflow_uuid, r.executor_id, {_waits("r")} as waits,
         r.recovery_attempts >= {SUSPECT} and not {_got_further("r")} as suspect
     from dbos.workflow_status r
     where r.status = 'PENDING' and r.executor_id = any(%(executors)s)
         and coalesce(r.application_name, %(application)s) = %(application)s
-        and not {_waits("r")}
+        and not {_waits("r", slack_ms=0)}
 ),
 together as (
-    select executor_id, count(*) as runs, count(*) filter (where suspect) as suspects
+    select executor_id, count(*) as runs,
+        count(*) filter (where suspect and not waits) as suspects
     from executing
     group by executor_id
 ),
 lost as materialized (
     select s.workflow_uuid, s.recovery_attempts as claims, s.application_version as version,
-        e.workflow_uuid is null as waits,
+        coalesce(e.waits, true) as waits,
         {_got_further("s")} as got_further,
         s.started_at_epoch_ms <= extract(epoch from now()) * 1000 - {LONG_MS} as long,
         s.recovery_attempts <= least({SUSPECT} + 1, %(most)s) or t.suspects <= 1 as alone,
@@ -230,7 +225,8 @@ lost as materialized (
 known as (
     select lost.*,
         case when claims > 1 then coalesce(k.long_attempts, 0) else 0 end as long_attempts,
-        case when claims > 1 then coalesce(k.shared_deaths, 0) else 0 end as shared_deaths
+        case when claims > 1 then coalesce(k.shared_deaths, 0) else 0 end as shared_deaths,
+        case when claims > 1 then coalesce(k.doubtful_deaths, 0) else 0 end as doubtful_deaths
     from lost left join catalog.suspects k using (workflow_uuid)
 ),
 judged as (
@@ -239,7 +235,7 @@ judged as (
         when got_further then 'first'
         when long and claims > 1 and long_attempts < {LONG_ATTEMPTS} then 'long'
         when claims > {SUSPECT} and not alone then 'shared'
-        when claims > {SUSPECT} and in_doubt and shared_deaths < {DOUBTS} then 'shared'
+        when claims > {SUSPECT} and in_doubt and doubtful_deaths < {DOUBTS} then 'doubtful'
         else 'counted'
     end as verdict
     from known
@@ -249,7 +245,8 @@ counted as (
         when verdict = 'forgiven' and got_further then 0
         when verdict = 'forgiven' then greatest(claims - 1, 0)
         when verdict in ('first', 'long') then 1
-        when verdict = 'shared' then least(claims, greatest(claims - 1, {SUSPECT} + 1))
+        when verdict in ('shared', 'doubtful') then
+            least(claims, greatest(claims - 1, {SUSPECT} + 1))
         else claims
     end as attempts
     from judged
@@ -258,19 +255,24 @@ released as (
     select *, verdict = 'counted' and attempts > %(most)s and alone as given_up,
         case
             when verdict = 'counted' and attempts > %(most)s and alone then 0
-            when verdict in ('counted', 'shared') and attempts >= {SUSPECT} then {TURN_MS}
+            when verdict in ('counted', 'shared', 'doubtful') and attempts >= {SUSPECT} then
+                {TURN_MS}
             else 0
         end::bigint as delay
     from counted
 ),
 remembered as (
-    insert into catalog.suspects as k (workflow_uuid, long_attempts, shared_deaths)
+    insert into catalog.suspects as k
+        (workflow_uuid, long_attempts, shared_deaths, doubtful_deaths)
     select workflow_uuid, long_attempts + (verdict = 'long')::int,
-        shared_deaths + (verdict = 'shared')::int
+        shared_deaths + (verdict = 'shared')::int,
+        doubtful_deaths + (verdict = 'doubtful')::int
     from released
     where delay > 0 or verdict = 'long'
     on conflict (workflow_uuid) do update set
-        long_attempts = excluded.long_attempts, shared_deaths = excluded.shared_deaths
+        long_attempts = excluded.long_attempts,
+        shared_deaths = excluded.shared_deaths,
+        doubtful_deaths = excluded.doubtful_deaths
 )
 {PUT_BACK}
 """)

@@ -13,7 +13,7 @@ ends, or after a few seconds, and only then the next one begins, in the whole fl
 dies at a time, and what is no suspect goes on in the others. The fourth and every later death is
 counted only for a run that was the only suspect in its worker; where several share one, each has
 a longer turn the next time. The last death, for which a run is given up, is twice put down to
-whatever else was executed beside it, suspect or not.
+what was executed beside it and is no suspect, or may have been: a sleep may just have ended.
 
 All of that is judged by what the rows say in the transaction that takes over (`tables.TAKE_OVER`);
 `catalog.suspects` holds what they do not. A run that is resumed has been counted for nothing.
@@ -37,6 +37,10 @@ HANDOVER = 3.0
 """Seconds that handing over may take."""
 
 NEVER = 2**31
+"""As the most attempts: nothing is given up."""
+
+GIVE_UP = -1
+"""As the most attempts: everything is given up."""
 
 logger = logging.getLogger("worker")
 

@@ -298,6 +298,39 @@ def test_the_last_death_is_twice_put_down_to_what_ran_beside(
     assert seen == ["DELAYED", "DELAYED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
+def test_a_death_that_was_shared_leaves_the_doubts_as_they_are(
+    settings: Settings, insert: Insert
+) -> None:
+    """What dies beside other suspects, and then beside a new run, is not given up."""
+    insert("unlucky", 6)
+
+    seen = []
+    for other, attempts in [("suspect", 2), ("suspect", 2), ("new", 1), ("new", 1), ("new", 1)]:
+        insert(other, attempts)
+        look(settings)
+        seen.append(found(settings)["unlucky"][0])
+        look(settings, "delete from dbos.workflow_status where workflow_uuid = %s", other)
+        with psycopg.connect(settings.database_url) as connection:
+            connection.execute(
+                "update dbos.workflow_status set status = 'PENDING', recovery_attempts = 6"
+            )
+
+    assert seen == ["DELAYED"] * 4 + ["MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+def test_what_may_just_have_woken_is_a_doubt(
+    settings: Settings, insert: Insert, record: Insert
+) -> None:
+    """It is not blamed, since it may have slept when its worker died, but it may have done it."""
+    insert("suspect", 6)
+    insert("woken", 1)
+    record("woken", 1, ends=-4.0, sleeps=True)
+
+    look(settings)
+
+    assert found(settings) == {"suspect": ("DELAYED", 5), "woken": ("ENQUEUED", 0)}
+
+
 def test_who_waits_beside_a_suspect_leaves_it_alone(
     settings: Settings, insert: Insert, record: Insert
 ) -> None:
@@ -339,7 +372,7 @@ def test_a_run_that_is_resumed_has_been_counted_for_nothing(
 ) -> None:
     """Resuming sets its attempts to none, and that is all that it has to do."""
     insert("resumed", 1)
-    known = "insert into catalog.suspects values ('resumed', 20, 20)"
+    known = "insert into catalog.suspects values ('resumed', 20, 20, 20)"
 
     look(settings, known)
 

@@ -363,6 +363,29 @@ def test_a_claim_is_an_orphan_when_its_queue_was_polled_again(
     assert seen == ["PENDING", "PENDING", "PENDING", "ENQUEUED"]
 
 
+def test_a_run_that_stops_now_and_then_is_not_to_blame(
+    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker lives: its attempts do not count, unless it stops again and again."""
+    monkeypatch.setattr(orphans, "SUSPICION", 0.0)
+    monkeypatch.setattr(orphans, "MANY", 1)
+    executor = Listener()
+    looks = Orphans(settings, cast(Executor, executor))
+
+    seen = []
+    for _ in range(2):
+        insert("one", "this", attempts=9)
+        for _ in range(3):
+            executor.polls["task_queue"] += 1
+            with psycopg.connect(settings.database_url) as connection:
+                looks(connection)
+        seen.append(row(settings, "status, recovery_attempts"))
+        with psycopg.connect(settings.database_url) as connection:
+            connection.execute("delete from dbos.workflow_status")
+
+    assert seen == [("ENQUEUED", 8), ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", 8)]
+
+
 def test_what_had_no_thread_is_put_back_at_once_and_not_to_blame(
     settings: Settings, insert: Callable[..., None]
 ) -> None:
