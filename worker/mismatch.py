@@ -18,6 +18,7 @@ from dbos import error as dbos_error
 from dbos._context import get_local_dbos_context
 from dbos._sys_db import SystemDatabase, db_retry
 
+from . import tables
 from .blocks import block
 from .held import Mismatch, applies_to, put_aside
 from .replay import GET_RESULT, WAITS, Replay
@@ -57,6 +58,9 @@ class Mismatches:
                 return check(database, workflow_id, function_id, function_name, conn)
             replay.load(conn, workflow_id)
             self._check_name(workflow_id, replay, function_id, function_name)
+            if self._waits_later.get() and replay.begins(function_id, function_name):
+                _raise_if_cancelled(conn, workflow_id)
+                return None
             recorded = check(database, workflow_id, function_id, function_name, conn)
             if recorded is not None:
                 replay.note(function_id)
@@ -205,6 +209,13 @@ class Mismatches:
     def _raise_if_stopped(self, workflow_id: str) -> None:
         if mismatch := self._stopped.get(workflow_id):
             raise CodeChanged(workflow_id, mismatch)
+
+
+def _raise_if_cancelled(conn: sa.Connection, workflow_id: str) -> None:
+    """What is left to see of an operation that is begun for the first time."""
+    status = conn.exec_driver_sql(tables.STATUS, {"workflow": workflow_id}).scalar()
+    if status == "CANCELLED":
+        raise dbos_error.DBOSWorkflowCancelledError(f"Workflow {workflow_id} is cancelled.")
 
 
 @db_retry()

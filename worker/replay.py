@@ -50,6 +50,14 @@ class Replay:
                 self._timeouts.add(number)
         self._names, self._left = names, set(filter(self._is_looked_at(names), names))
 
+    def begins(self, function_id: int, name: str) -> bool:
+        """Whether a step or a child is begun for the first time: nothing is recorded of it.
+
+        What DBOS itself does as a step may be repeated after an error of the database, when it
+        has recorded something meanwhile.
+        """
+        return function_id not in (self._names or {}) and not name.startswith("DBOS.")
+
     @property
     def is_over(self) -> bool:
         """Whether the code has called all that is recorded, and is not where the run has waited."""

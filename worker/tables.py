@@ -436,6 +436,8 @@ with moved as (
 delete from catalog.unreplayable u using moved where moved.workflow_uuid = u.workflow_uuid
 """
 
+STATUS = "select status from dbos.workflow_status where workflow_uuid = %(workflow)s"
+
 RECORDED_NAMES = """
 select function_id, function_name, completed_at_epoch_ms,
     case when function_name = 'DBOS.sleep' then output end

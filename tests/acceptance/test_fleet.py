@@ -250,6 +250,22 @@ def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None
     assert worker.said("had stopped without an end")
 
 
+def test_what_is_cancelled_begins_no_further_step(workers: Fleet) -> None:
+    """Where it is executed, too."""
+    workers.start()
+    workers.launch(count=1, steps=5, seconds=1)
+    (workflow_id,) = workers.launched
+    wait_until(lambda: any(line.event == "begin" for line in workers.lines()))
+    begun = sum(line.event == "begin" for line in workers.lines())
+
+    with workers.client() as client:
+        client.cancel_workflow(workflow_id)
+    time.sleep(3)
+
+    assert workers.status(workflow_id) == "CANCELLED"
+    assert sum(line.event == "begin" for line in workers.lines()) <= begun + 1
+
+
 @pytest.mark.parametrize("workflow", ["calls_child", "calls_child_async"])
 def test_a_child_that_is_called_is_executed_once(workers: Fleet, workflow: str) -> None:
     """However long it takes: its worker knows that it executes it."""

@@ -105,3 +105,14 @@ def test_it_is_over_when_all_was_called(recorded: Recorded, over: bool) -> None:
         replay.note(number) if number <= 3 else None
 
     assert (before, replay.is_over) == (False, over)
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "expected"),
+    [(2, "b", False), (3, "c", True), (3, "DBOS.recv", False), (3, "DBOS.sleep", False)],
+)
+def test_what_was_not_recorded_is_begun_for_the_first_time(
+    number: int, name: str, expected: bool
+) -> None:
+    """Of what DBOS does by itself that is not certain: it may repeat it."""
+    assert replay_of(STEPS).begins(number, name) is expected
