@@ -23,6 +23,7 @@ from .lifecycle import drain, end, exit_signals, handed_over_on_failure, stop_si
 from .logs import configure_logging
 from .metrics import Metrics
 from .migrate import check_migrated, migrate
+from .options import parse_options
 from .orphans import Orphans
 from .ownership import Ownership
 from .pulse import Pulse
@@ -57,27 +58,6 @@ def main() -> None:
         end()  # Code that was replayed may still be running.
     else:
         work(settings, until_idle=options.until_idle)
-
-
-def parse_options() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m worker", description="Execute workflows.")
-    parser.add_argument(
-        "--until-idle", action="store_true", help="exit when there is nothing left to do"
-    )
-    commands = parser.add_subparsers(dest="command", title="commands")
-    migrating = commands.add_parser("migrate", help="create what workers and functions need")
-    migrating.add_argument("--worker-role", help="grant this role what a worker needs")
-    migrating.add_argument("--functions-role", help="grant this role what the functions need")
-    adopting = commands.add_parser(
-        "adopt", help="move the unfinished workflows of a version without workers to APP_VERSION"
-    )
-    adopting.add_argument("version", help="the version that nobody runs any more")
-    adopting.add_argument("--yes", action="store_true", help="do it; without it, only list them")
-    options = parser.parse_args()
-    if options.until_idle and options.command:
-        parser.error(f"{options.command} does not take --until-idle")
-    return options
 
 
 def work(settings: Settings, *, until_idle: bool) -> None:

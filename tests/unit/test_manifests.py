@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from tests.project import ROOT
 from tests.settings import unread
-from worker.__main__ import parse_options
 from worker.lifecycle import UNDER_WAY
+from worker.options import parse_options
 from worker.settings import Settings
 from worker.takeover import HANDOVER
 from worker.tracing import FLUSH
