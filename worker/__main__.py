@@ -1,5 +1,11 @@
 """`python -m worker`: execute workflows until SIGTERM or SIGINT, drain, exit 0."""
 
+from . import hash_seed
+from .options import parse_options
+
+if __name__ == "__main__" and parse_options().command != "migrate":
+    hash_seed.share_early()  # Before all else is imported, since it is imported again then.
+
 import argparse
 import logging
 import os
@@ -22,8 +28,7 @@ from .lease import Duty, Lease
 from .lifecycle import drain, end, exit_signals, handed_over_on_failure, stop_signals, wait
 from .logs import configure_logging
 from .metrics import Metrics
-from .migrate import check_migrated, migrate
-from .options import parse_options
+from .migrate import check_migrated, migrate, read_hash_seed
 from .orphans import Orphans
 from .ownership import Ownership
 from .pulse import Pulse
@@ -53,6 +58,7 @@ def main() -> None:
             functions_role=options.functions_role,
         )
     elif options.command == "adopt":
+        share_hash_seed(settings)
         find_workflows(workflows)
         report(adopt(settings, options.version, do=options.yes), options, settings)
         end()  # Code that was replayed may still be running.
@@ -68,6 +74,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
             migrate(settings.database_url)
         else:
             check_migrated(settings.database_url)
+        share_hash_seed(settings)
         leadership = Leadership(settings, entries)
         leadership.check()
         warn_of_changes(settings, entries)
@@ -106,6 +113,12 @@ def work(settings: Settings, *, until_idle: bool) -> None:
                 wait(stop)
             drain(executor, settings, flush)
         end()
+
+
+def share_hash_seed(settings: Settings) -> None:
+    """Start again with the seed of the database, if it could not be read before."""
+    if not hash_seed.is_settled():
+        hash_seed.start_again(read_hash_seed(settings.database_url))
 
 
 def say_ready(settings: Settings, entries: list[Entry]) -> None:

@@ -77,8 +77,18 @@ create table if not exists catalog.unreplayable (
     application_version text,
     tried_at timestamptz not null
 );
+create table if not exists catalog.hash_seed (
+    is_the_only_one boolean primary key default true check (is_the_only_one),
+    seed bigint not null check (seed between 1 and 4294967295)
+);
+insert into catalog.hash_seed (seed)
+    select 1 + ('x' || left(gen_random_uuid()::text, 8))::bit(32)::bigint % 4294967295
+    on conflict do nothing;
 """
-"""`ended` has the workflows whose last worker was ended as code held the GIL (`witness`)."""
+"""`ended` has the workflows whose last worker was ended as code held the GIL (`witness`).
+
+`hash_seed` has one row, with a number that nobody can guess; the functions may not read it.
+"""
 
 REMOVE = "delete from catalog.workflows where application = %s and name <> all(%s)"
 

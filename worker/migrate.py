@@ -8,7 +8,7 @@ from psycopg.errors import DeadlockDetected, DuplicateTable, LockNotAvailable, U
 from psycopg.sql import SQL, Identifier
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import catalog
+from . import catalog, hash_seed
 from .database import Connection, connected
 from .errors import DatabaseNotMigrated, RoleMayNot, UnknownRole, sentence
 
@@ -20,8 +20,9 @@ WORKER = SQL("""
     grant select, insert, update, delete
         on catalog.workflows, catalog.ended, catalog.suspects, catalog.waits, catalog.unreplayable
         to {role};
+    grant select on catalog.hash_seed to {role};
 """)
-"""Beside what DBOS itself grants: everything in its schema, but no DDL."""
+"""Beside what DBOS itself grants: everything in its schema, but no DDL. The seed stays as it is."""
 
 FUNCTIONS = SQL("""
     grant usage on schema dbos, catalog to {role};
@@ -68,6 +69,7 @@ select has_table_privilege('dbos.workflow_status', 'update')
     and has_table_privilege('catalog.suspects', 'insert')
     and has_table_privilege('catalog.waits', 'insert')
     and has_table_privilege('catalog.unreplayable', 'insert')
+    and has_table_privilege('catalog.hash_seed', 'select')
 """
 
 
@@ -114,6 +116,18 @@ def check_migrated(database_url: str) -> None:
             raise DatabaseNotMigrated(reason=sentence(error)) from error
     if row != (True,):
         raise DatabaseNotMigrated(reason="this role lacks privileges")
+
+
+def read_hash_seed(database_url: str) -> int:
+    """The seed that all workers share; raises DatabaseNotMigrated if it cannot be read."""
+    with connected(database_url, "dbos-functions migrate") as connection:
+        try:
+            row = connection.execute(hash_seed.READ).fetchone()
+        except psycopg.ProgrammingError as error:
+            raise DatabaseNotMigrated(reason=sentence(error)) from error
+    if row is None:
+        raise DatabaseNotMigrated(reason="catalog.hash_seed is empty")
+    return int(row[0])
 
 
 def _check_role(connection: Connection, role: str) -> None:

@@ -32,6 +32,7 @@ class Process:
             "APP_NAME",
             "STATUS_URL",
             "POLLING_INTERVAL",
+            "PYTHONHASHSEED",
         }
         inherited = {name: value for name, value in os.environ.items() if name not in settings}
         self.popen = subprocess.Popen(

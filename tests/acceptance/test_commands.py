@@ -82,6 +82,7 @@ def test_a_worker_refuses_to_start_without_a_database(root: Path, url: str, sent
 
     assert code == 1
     assert said.startswith(sentence)
+    assert said.count("worker: ") == 1
     assert "secret" not in said
     assert "Traceback" not in said
 

@@ -209,11 +209,12 @@ def test_roles_may_do_what_they_have_to_and_no_more(
     assert twice == [(0, ""), (0, "")]
     assert end["status"] == "SUCCESS"
     assert controlled == "CANCELLED"
-    with (
-        psycopg.connect(as_worker["DBOS_SYSTEM_DATABASE_URL"]) as connection,
-        pytest.raises(psycopg.errors.InsufficientPrivilege),
-    ):
-        connection.execute("create table dbos.mine (a int)")
+    for statement in ("create table dbos.mine (a int)", "update catalog.hash_seed set seed = 1"):
+        with (
+            psycopg.connect(as_worker["DBOS_SYSTEM_DATABASE_URL"]) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(statement.encode())
     for statement in (
         "create table dbos.mine (a int)",
         "create table catalog.mine (a int)",
@@ -230,6 +231,7 @@ def test_roles_may_do_what_they_have_to_and_no_more(
         "insert into dbos.operation_outputs (workflow_uuid) values ('1')",
         "select inputs from dbos.workflow_input",
         "select output from dbos.operation_outputs",
+        "select seed from catalog.hash_seed",
         "insert into catalog.workflows values ('a', 'b', 'c', 'd', '{}', '{}', '1')",
     ):
         with (
