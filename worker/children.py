@@ -126,7 +126,7 @@ def hinting(workflow: Function) -> Function:
     return function
 
 
-def portable(dbos: DBOS, serialization: object) -> bool:
+def in_portable_json(dbos: DBOS, serialization: object) -> bool:
     """Whether what is stored in this way is portable JSON."""
     native = WorkflowSerializationFormat.NATIVE
     return stores_portable_json(dbos) and serialization not in (native, native.value, "py_pickle")
@@ -137,7 +137,7 @@ def stored_arguments(init_workflow: Function) -> Function:
 
     @functools.wraps(init_workflow)
     def init(dbos: DBOS, ctx: Any, **options: Any) -> Any:
-        is_ours = portable(dbos, options["serialization_type"])
+        is_ours = in_portable_json(dbos, options["serialization_type"])
         if forms := known(dbos, options["wf_name"]) if is_ours else None:
             args, kwargs = options["inputs"]["args"], options["inputs"]["kwargs"]
             own = args[:1] if options["class_name"] else ()
@@ -159,7 +159,7 @@ def stored_elsewhere(build_enqueue: Function) -> Function:
 
     @functools.wraps(build_enqueue)
     def build(dbos: DBOS, ctx: Any, options: Any, args: Any, kwargs: Any) -> Any:
-        if portable(dbos, options.get("serialization_type")):
+        if in_portable_json(dbos, options.get("serialization_type")):
             name = options["workflow_name"]
             own = options.get("application_name") in (None, GlobalParams.app_name)
             if forms := known(dbos, name) if own else None:
@@ -224,7 +224,7 @@ def stored_result(get_wf_invoke_func: Function) -> Function:
     @functools.wraps(get_wf_invoke_func)
     def get(dbos: DBOS, status: Any, *rest: Any, **options: Any) -> Function:
         persist: Function = get_wf_invoke_func(dbos, status, *rest, **options)
-        is_ours = portable(dbos, status["serialization"])
+        is_ours = in_portable_json(dbos, status["serialization"])
         forms = known(dbos, status["name"]) if is_ours else None
         if forms is None:
             return persist
@@ -269,7 +269,7 @@ def _result_form(system_database: Any, workflow_id: str) -> Form | None:
     run = _run(system_database, workflow_id)
     if run is None or run.application_name not in (None, GlobalParams.app_name):
         return None
-    forms = known(dbos, run.name) if portable(dbos, run.serialization) else None
+    forms = known(dbos, run.name) if in_portable_json(dbos, run.serialization) else None
     return forms.result if forms else None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dbos import DBOS
 from typing_extensions import is_typeddict
 
-from .children import executed, portable
+from .children import executed, in_portable_json
 from .declarations import DECLARATION
 from .errors import UnfitSignal
 from .values import Form, jsonable, told
@@ -30,7 +30,7 @@ def plain_streams(write_stream: Function) -> Function:
 def _plain_value(tell: Function, what: str) -> Function:
     @functools.wraps(tell)
     def tell_plain(dbos: DBOS, ctx: Any, key: str, value: Any, **options: Any) -> Any:
-        if portable(dbos, options["serialization_type"]):
+        if in_portable_json(dbos, options["serialization_type"]):
             value = jsonable(value, f"{what} {key!r}")
         return tell(dbos, ctx, key, value, **options)
 
@@ -42,7 +42,7 @@ def plain_messages(send_bulk: Function) -> Function:
 
     @functools.wraps(send_bulk)
     def send(dbos: DBOS, ctx: Any, messages: list[Any], **options: Any) -> Any:
-        if portable(dbos, options["serialization_type"]):
+        if in_portable_json(dbos, options["serialization_type"]):
             messages = [_plain(message) for message in messages]
         return send_bulk(dbos, ctx, messages, **options)
 
