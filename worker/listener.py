@@ -114,9 +114,10 @@ class Listener:
 
 
 def _connect(database: SystemDatabase) -> Connection:
-    """A session that listens: a connection of DBOS's pool that leaves it, where DBOS closes it."""
+    """A session that listens: a connection like those of DBOS's pool, which nobody waits for, and
+    which stands where DBOS closes it."""
     with database._listener_thread_lock:
-        database.notification_conn = database.engine.raw_connection()
+        database.notification_conn = database.engine.pool.recreate().connect()
         database.notification_conn.detach()
         connection = cast(Connection, database.notification_conn.dbapi_connection)
         with within(connection, ANSWER_SECONDS):

@@ -103,6 +103,25 @@ def test_a_session_that_says_nothing_is_replaced(
     assert listening.listener.reconnects == 1
 
 
+def test_a_session_is_replaced_while_all_connections_are_in_use(
+    listening: Listening, database: str
+) -> None:
+    """Far from the database, who listens would wait for its turn while messages come."""
+    waiting = listening.wait_for("run")
+    listens = listening.database.notification_conn
+    assert listens
+    assert listens.dbapi_connection
+    session = listens.dbapi_connection.info.backend_pid
+
+    with listening.pool.engine.connect(), listening.pool.engine.connect():
+        with psycopg.connect(database) as connection:
+            connection.execute("select pg_terminate_backend(%s)", [session])
+        send(database, "run")
+        woken = waiting.wait(30)
+
+    assert woken
+
+
 def test_what_was_told_to_nobody_is_found_by_a_look(
     listening: Listening, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
