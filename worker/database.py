@@ -37,8 +37,9 @@ share ten connections, each for four seconds as at a round trip of 800 ms, wait 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_ARGS: dict[str, Any] = {
-    # Seconds, and milliseconds: a connection that was cut shows it soon.
-    "connect_timeout": 2,
+    # Seconds, and milliseconds: a connection that was cut shows it soon. To connect with TLS and a
+    # password takes six round trips.
+    "connect_timeout": 3,
     "tcp_user_timeout": 5000,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -87,7 +88,8 @@ class Pool:
     def __init__(self, url: str, application_name: str, *, size: int) -> None:
         self._connections: WeakSet[Connection] = WeakSet()
         self._preparing = Lock()
-        self._cut_at = -math.inf
+        self._doubted_at = -math.inf
+        """When it was last likely that a connection has died."""
         self.engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=size,
@@ -102,10 +104,11 @@ class Pool:
         listen(self.engine, "checkin", self._rest)
         listen(self.engine, "checkout", self._check)
         listen(self.engine, "handle_error", retry_later)
+        listen(self.engine, "handle_error", self._keep_others)
 
     def cut(self) -> None:
         """Cut all connections: who waits for an answer, perhaps for ever, asks again."""
-        self._cut_at = time.monotonic()
+        self._doubted_at = time.monotonic()
         with self._preparing:
             connections = list(self._connections)
         for connection in connections:
@@ -115,8 +118,18 @@ class Pool:
     def _prepare(self, connection: Connection, _: object) -> None:
         with self._preparing:
             self._connections.add(connection)
+        connection.autocommit = True  # Else there were two round trips more.
         _limit_transactions(connection)
-        connection.commit()
+        connection.autocommit = False
+
+    def _keep_others(self, context: ExceptionContext) -> None:
+        """Keep the other connections when one is lost, but look at them before they are used.
+
+        SQLAlchemy would replace all of them, each of which takes several round trips.
+        """
+        if context.is_disconnect and not _is_read_only(context):
+            context.invalidate_pool_on_disconnect = False
+            self._doubted_at = time.monotonic()
 
     def _rest(self, _: Connection | None, record: ConnectionPoolEntry) -> None:
         record.info["rests_since"] = time.monotonic()
@@ -124,7 +137,7 @@ class Pool:
     def _check(self, connection: Connection, record: ConnectionPoolEntry, _: object) -> None:
         """Replace a connection that has died while it was not used."""
         now = time.monotonic()
-        if record.info.get("rests_since", now) < max(self._cut_at, now - RESTED):
+        if record.info.get("rests_since", now) < max(self._doubted_at, now - RESTED):
             try:
                 self.engine.dialect.do_ping(connection)  # type: ignore[arg-type]
             except psycopg.Error as error:
@@ -141,9 +154,14 @@ def retry_later(context: ExceptionContext) -> None:
 
     DBOS knows some of these errors by their wording; with the others a workflow would fail.
     """
-    read_only = isinstance(context.original_exception, ReadOnlySqlTransaction)
-    if read_only or context.connection is None:
+    if _is_read_only(context) or context.connection is None:
         context.is_disconnect = True
+
+
+def _is_read_only(context: ExceptionContext) -> bool:
+    """Whether the server can only be read, and so its connections, though they live, are of no
+    use."""
+    return isinstance(context.original_exception, ReadOnlySqlTransaction)
 
 
 def check_database(url: str) -> None:

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Iterator
 
+import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
@@ -41,6 +43,17 @@ def use(pool: Pool) -> None:
     """Use a connection for one statement."""
     with pool.engine.connect() as connection:
         connection.execute(text("select 1"))
+
+
+def session_of(connection: Connection) -> int:
+    """The process of Postgres at the other end of a connection."""
+    return int(connection.execute(text("select pg_backend_pid()")).scalar_one())
+
+
+def end_session(url: str, session: int) -> None:
+    """End a session as an administrator does."""
+    with psycopg.connect(url) as connection:
+        connection.execute("select pg_terminate_backend(%s, 5000)", [session])
 
 
 def test_a_queue_is_full_when_there_is_something_to_take(watched: Lookout, database: str) -> None:
@@ -118,6 +131,53 @@ def test_a_connection_in_use_is_not_looked_at(pool: Pool, proxy: Proxy) -> None:
     use(pool)
 
     assert proxy.round_trips - before == 3
+
+
+def test_another_connection_is_made_in_one_round_trip_more_than_that_takes(
+    proxy: Proxy, database: str
+) -> None:
+    """What limits its transactions."""
+    with psycopg.connect(proxy.url):
+        to_connect = proxy.round_trips
+    pool = Pool(proxy.url, "test", size=2)
+    with pool.engine.connect():  # The first one has more to ask.
+        before = proxy.round_trips
+        with pool.engine.connect():
+            after = proxy.round_trips
+    pool.engine.dispose()
+
+    assert after - before == to_connect + 1
+
+
+def test_a_connection_that_is_lost_costs_no_other_one(database: str) -> None:
+    """SQLAlchemy would replace all of them."""
+    pool = Pool(database, "test", size=2)
+    with pool.engine.connect() as lost, pool.engine.connect() as other:
+        kept = session_of(other)
+        end_session(database, session_of(lost))
+        with pytest.raises(OperationalError):
+            lost.execute(text("select 1"))
+    with pool.engine.connect() as one, pool.engine.connect() as another:
+        sessions = {session_of(one), session_of(another)}
+    pool.engine.dispose()
+
+    assert kept in sessions
+
+
+def test_when_one_connection_is_lost_others_are_looked_at(proxy: Proxy) -> None:
+    """They may be lost, too, as when Postgres restarts; then only one asks in vain."""
+    pool = Pool(proxy.url, "test", size=3)
+    with pool.engine.connect() as one:
+        with pool.engine.connect(), pool.engine.connect():
+            pass
+        proxy.cut()
+        with pytest.raises(OperationalError):
+            one.execute(text("select 1"))
+    with pool.engine.connect() as one, pool.engine.connect() as two, pool.engine.connect() as three:
+        answers = [each.execute(text("select 1")).scalar() for each in (one, two, three)]
+    pool.engine.dispose()
+
+    assert answers == [1, 1, 1]
 
 
 @pytest.mark.parametrize("rested", [True, False], ids=["after a rest", "after a cut"])
