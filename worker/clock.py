@@ -56,7 +56,11 @@ class Clock:
         row = connection.execute(NOW).fetchone()
         received = steady()
         assert row
-        self.learn(row[0], sent, received)
+        self.hear(row[0], sent, received)
+
+    def hear(self, told: float, sent: float, received: float) -> None:
+        """Learn what Postgres's clock said, and say so if this machine's is wrong."""
+        self.learn(told, sent, received)
         self._say_if_changed()
 
     def learn(self, told: float, sent: float, received: float) -> None:

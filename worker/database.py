@@ -50,11 +50,28 @@ CONNECT_ARGS: dict[str, Any] = {
 
 def connect(url: str, application_name: str) -> Connection:
     """A connection of one's own; each statement is a transaction unless one is begun."""
-    arguments = CONNECT_ARGS | {"application_name": application_name}
-    connection = psycopg.connect(url, autocommit=True, **arguments)
+    connection = connect_without_limits(url, application_name)
     with within(connection, 5.0):
         _limit_transactions(connection)
     return connection
+
+
+def connect_without_limits(url: str, application_name: str) -> Connection:
+    """The same, for who limits the transactions along with what else is to be asked first."""
+    arguments = CONNECT_ARGS | {"application_name": application_name}
+    return psycopg.connect(url, autocommit=True, **arguments)
+
+
+def all_rows(
+    connection: Connection, statements: str, parameters: dict[str, Any]
+) -> list[list[tuple[Any, ...]]]:
+    """The rows of each of several statements, for which Postgres is asked once."""
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(statements, parameters)
+        rows = [cursor.fetchall()]
+        while cursor.nextset():
+            rows.append(cursor.fetchall())
+        return rows
 
 
 @contextmanager

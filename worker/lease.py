@@ -11,13 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import psycopg
 
-from .clock import Clock
+from . import database
+from .clock import NOW, Clock
 from .clock import steady as _now
-from .database import Connection, connect, within
+from .database import Connection, all_rows, connect_without_limits, within
 from .errors import LeaseHeld, sentence
 from .locks import lease_name, version_name
 from .settings import Settings
@@ -37,28 +37,41 @@ GRACE = 5.0
 PATIENCE = LIFETIME + 2.0
 """Seconds that an earlier session with the same executor id may take to end."""
 
+SILENCE = 2.5
+"""Seconds after the last sign of life after which another is given also between two duties. Far
+from Postgres, all duties together take longer than the lease is trusted."""
+
 STATEMENT = 3.0
 """Seconds that a statement may take, or wait for a lock."""
 
 DUTY = 10.0
 """Seconds that a duty may take."""
 
-LIMITS = """
-select pg_backend_pid(),
-    set_config('idle_session_timeout', %(lifetime)s, false),
+ENDING_MS = 1000
+"""Milliseconds that Postgres waits for each former session to end before it looks at the locks."""
+
+TAKE = f"""
+select set_config('idle_session_timeout', %(lifetime)s, false),
+    set_config('idle_in_transaction_session_timeout', %(transaction)s, false),
     set_config('statement_timeout', %(statement)s, false),
-    set_config('client_connection_check_interval', '1s', false)
-"""
+    set_config('client_connection_check_interval', '1s', false);
 
-END_FORMER = """
-select pg_terminate_backend(pid)
+select pg_terminate_backend(pid, {ENDING_MS})
 from pg_stat_activity
-where pid = %s and application_name = %s
-"""
+where pid = any(%(former)s) and application_name = %(client)s;
 
-TAKE = """
-select pg_try_advisory_lock(hashtextextended(%s, 0)),
-    pg_try_advisory_lock_shared(hashtextextended(%s, 0))
+select pg_backend_pid(),
+    pg_try_advisory_lock(hashtextextended(%(lease)s, 0)),
+    pg_try_advisory_lock_shared(hashtextextended(%(version)s, 0));
+
+{NOW}
+"""
+"""One round trip for all, since others may take the workflows over until the locks are taken. The
+limits come first, or a session that is cut off here could hold the locks for long; then the end of
+former sessions that were cut off and do not know it yet.
+
+A pipeline of psycopg would not do: it ends with a message that has Postgres forget
+`idle_session_timeout` until the next statement.
 """
 
 Duty = Callable[[Connection], object]
@@ -78,9 +91,13 @@ class Lease:
         self.clock = Clock()
         """Asked with every sign of life; the lease is not held before it was."""
         self._connection: Connection | None = None
-        self._backend: int | None = None
+        self._backends: list[int] = []
+        """The sessions that may hold the lease; with an answer that was lost, there are several."""
         self._taken_at = math.inf
         self._alive_at = -math.inf
+        self.taking_seconds = 0.0
+        """How long it last took to connect and to take the lease: whoever loses it needs as long
+        to take it back."""
         self.session = 0
         """Counts the sessions that have held the lease; between two of them it was lost."""
 
@@ -132,26 +149,36 @@ class Lease:
 
     def _try_to_take(self) -> list[str]:
         """Take the locks, all or none; returns the names of those that somebody else holds."""
+        connecting = _now()
+        self._connection = connect_without_limits(self._url, self._client)
         begun = _now()
-        self._connection = connect(self._url, self._client)
         with within(self._connection, TRUST):
             taken = self._take(self._connection)
         missing = [name for name, mine in taken.items() if not mine]
         if missing:
             self.release()
         else:
+            self.taking_seconds = _now() - connecting
             self.session += 1
             self._taken_at, self._alive_at = _now(), begun
         return missing
 
     def _take(self, connection: Connection) -> dict[str, bool]:
-        limits = {"lifetime": f"{LIFETIME}s", "statement": f"{STATEMENT}s"}
-        former, (self._backend, *_) = self._backend, _row(connection, LIMITS, limits)
-        if former:  # A session of ours that was cut off and does not know it yet.
-            connection.execute(END_FORMER, (former, self._client))
-        self.clock.ask(connection)
-        names = (self._name, self._version)
-        return dict(zip(names, _row(connection, TAKE, names), strict=True))
+        parameters = {
+            "lifetime": f"{LIFETIME}s",
+            "transaction": f"{database.IDLE_TRANSACTION}s",
+            "statement": f"{STATEMENT}s",
+            "former": self._backends,
+            "client": self._client,
+            "lease": self._name,
+            "version": self._version,
+        }
+        self._backends = [*self._backends, connection.info.backend_pid]
+        sent = _now()
+        _, _, ((backend, *mine),), ((told,),) = all_rows(connection, TAKE, parameters)
+        self.clock.hear(told, sent, _now())
+        self._backends = [backend]
+        return dict(zip((self._name, self._version), mine, strict=True))
 
     def _keep(self, duties: list[Duty], on_silence: Callable[[], object]) -> None:
         try:
@@ -172,15 +199,20 @@ class Lease:
 
     def _beat(self, duties: list[Duty]) -> None:
         assert self._connection
-        begun = _now()
-        with within(self._connection, TRUST):
-            self.clock.ask(self._connection)
-        self._alive_at = begun
+        self._give_sign(self._connection)
         for duty in duties:
             if self.settled:
                 self._do(duty, self._connection)
+            if _now() - self._alive_at >= SILENCE:
+                self._give_sign(self._connection)
         for _ in self._connection.notifies(timeout=HEARTBEAT):
             pass  # There are none: this waits, but not when Postgres ends the session.
+
+    def _give_sign(self, connection: Connection) -> None:
+        begun = _now()
+        with within(connection, TRUST):
+            self.clock.ask(connection)
+        self._alive_at = begun
 
     def _do(self, duty: Duty, connection: Connection) -> None:
         try:
@@ -200,9 +232,3 @@ class Lease:
             else:
                 logger.info("the lease is back")
                 return
-
-
-def _row(connection: Connection, statement: str, parameters: Any) -> tuple[Any, ...]:
-    row = connection.execute(statement, parameters).fetchone()
-    assert row
-    return row

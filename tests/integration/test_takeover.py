@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 import worker.database as database_module
+from local_dev.bench.proxy import Proxy
 from worker import lease, orphans
-from worker.database import Connection, Pool
+from worker.clock import steady
+from worker.database import Connection, Pool, all_rows
 from worker.errors import LeaseHeld
 from worker.executor import Executor
 from worker.lease import Lease
@@ -317,6 +319,70 @@ def test_a_session_that_was_cut_off_is_ended_by_its_own_process(settings: Settin
         cut_off.execute("select 1")
     cut_off.close()
     one.release()
+
+
+def test_a_session_whose_answer_was_lost_is_ended_by_its_own_process(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the locks, though nobody has heard that it got them."""
+    one, cut_off = Lease(settings), []
+
+    def ask_and_hear_nothing(connection: Connection, *arguments: Any) -> list[list[Row]]:
+        all_rows(connection, *arguments)
+        cut_off.append(connection)
+        raise psycopg.OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "all_rows", ask_and_hear_nothing)
+        for _ in range(2):
+            with pytest.raises(psycopg.OperationalError):
+                one._try_to_take()
+    missing = one._try_to_take()
+
+    assert missing == []
+    assert one.held
+    for connection in cut_off:
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("select 1")
+        connection.close()
+    one.release()
+
+
+def test_a_lease_is_taken_in_one_round_trip(settings: Settings, proxy: Proxy) -> None:
+    """Until then, others may take the workflows over; to connect, there is another one."""
+    one = Lease(replace(settings, database_url=proxy.url))
+    with psycopg.connect(proxy.url):
+        to_connect = proxy.round_trips
+
+    one.take()
+    taken = proxy.round_trips
+    one.release()
+
+    assert taken == 2 * to_connect + 1
+
+
+def test_a_lease_gives_signs_of_life_between_duties_that_take_long(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far from Postgres, each duty does."""
+    monkeypatch.setattr(lease, "GRACE", 0.0)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(lease, "SILENCE", 0.02)
+    one, times = Lease(settings), []
+
+    def take_long(_: Connection) -> None:
+        time.sleep(0.05)
+        times.append(steady())
+
+    def look(_: Connection) -> None:
+        times.append(one._alive_at)
+
+    one.take()
+    one._beat([take_long, look])
+    one.release()
+
+    ended, alive_at = times
+    assert alive_at >= ended
 
 
 class Listener:
