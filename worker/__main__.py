@@ -80,7 +80,7 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         warn_of_changes(settings, entries)
         lease = Lease(settings)
         lease.take()
-        take_over = TakeOver(settings)
+        take_over = TakeOver(settings, lambda: lease.taking_seconds)
         take_over.own()
         flush = export_traces(settings)
         clock = lease.clock

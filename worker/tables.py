@@ -281,7 +281,9 @@ remembered as (
 takeover.py tells the rules.
 """
 
-ANY_SUSPECTS = "select exists(select from catalog.suspects)"
+LOOK = f"{DEAD}; select exists(select from catalog.suspects)"
+"""The dead, and whether there are suspects: almost never any of both, so they are asked for in one
+round trip."""
 
 GIVE_TURNS = f"""
 with suspects as materialized (

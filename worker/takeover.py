@@ -21,12 +21,13 @@ All of that is judged by what the rows say in the transaction that takes over (`
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from psycopg.sql import SQL, Composed
 
 from . import tables
-from .database import Connection, connected
+from .database import Connection, all_rows, connected
 from .locks import lease_name, try_lock, turns_name
 from .settings import Settings
 
@@ -35,6 +36,9 @@ START = 30.0
 
 HANDOVER = 3.0
 """Seconds that handing over may take."""
+
+LONGEST_PAUSE = 2.5
+"""Seconds from one look to the next, at most: the lease of who looks is trusted for five."""
 
 NEVER = 2**31
 """As the most attempts: nothing is given up."""
@@ -51,23 +55,36 @@ class TakeOver:
     Workflows keep their version, and wait for a worker of that.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, retaking_seconds: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`retaking_seconds` says how long a worker may need to take back a lease that it lost."""
+        self._retaking_seconds = retaking_seconds
         self.workflows = 0
         self.looks = 0
         self._settings = settings
 
     def __call__(self, connection: Connection) -> None:
-        """Do it, in a transaction that keeps the dead dead."""
+        """Do it, in a transaction that keeps the dead dead.
+
+        A lease without a holder may be that of a worker whose connection was reset, and which is
+        about to take it back. So there is a second look.
+        """
         parameters = {
             "executor": self._settings.executor_id,
             "application": self._settings.app_name,
             "prefix": lease_name(self._settings.app_name, ""),
         }
-        with connection.transaction():
-            dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
-            if dead:
-                self.workflows += self._of(connection, dead)
-        self._give_turns(connection)
+        silent, ((suspects,),) = all_rows(connection, tables.LOOK, parameters)
+        if silent:
+            time.sleep(min(self._retaking_seconds(), LONGEST_PAUSE))
+            with connection.transaction():
+                dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
+                if dead:
+                    self.workflows += self._of(connection, dead)
+            self._give_turns(connection)
+        elif suspects:
+            self._give_turns(connection)
         self.looks += 1
 
     def own(self) -> None:
@@ -78,8 +95,6 @@ class TakeOver:
 
     def _give_turns(self, connection: Connection) -> None:
         """Let the next suspects be claimed. Two workers at once would let two of them."""
-        if connection.execute(tables.ANY_SUSPECTS).fetchone() != (True,):
-            return  # As almost always.
         application = self._settings.app_name
         parameters = {"application": application, "version": self._settings.app_version}
         with connection.transaction():

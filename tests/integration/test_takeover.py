@@ -14,7 +14,7 @@ import worker.database as database_module
 from local_dev.bench.proxy import Proxy
 from worker import lease, orphans
 from worker.clock import steady
-from worker.database import Connection, Pool, all_rows
+from worker.database import Connection, Pool, all_rows, connect
 from worker.errors import LeaseHeld
 from worker.executor import Executor
 from worker.lease import Lease
@@ -183,6 +183,36 @@ def test_an_executor_is_taken_over_by_one_at_a_time(
     assert (taking.workflows, late.workflows) == (1, 0)
     assert blocked == ["dbos-functions executor dbos-functions dead"]
     assert returned == []
+
+
+def test_who_takes_its_lease_back_keeps_its_workflows(
+    settings: Settings, insert: Callable[..., None]
+) -> None:
+    """A worker whose connection was reset is not dead, so there is a second look."""
+    insert("one")
+    back = Lease(replace(settings, executor_id="dead"))
+
+    def between_two_looks() -> float:
+        back.take()
+        return back.taking_seconds
+
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        TakeOver(settings, between_two_looks)(connection)
+    held = back.held
+    back.release()
+
+    assert held
+    assert statuses(settings) == {"one": "PENDING"}
+
+
+def test_where_nobody_is_dead_a_look_is_one_round_trip(settings: Settings, proxy: Proxy) -> None:
+    """Far from Postgres, all that a worker does once a second adds up."""
+    with connect(proxy.url, "test") as connection:
+        before = proxy.round_trips
+        TakeOver(settings)(connection)
+        after = proxy.round_trips
+
+    assert after - before == 1
 
 
 def test_handing_over_is_no_takeover(settings: Settings, insert: Callable[..., None]) -> None:
