@@ -22,6 +22,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from dbos import error as dbos_error
 
+from .turns import having_waited
+
 logger = logging.getLogger("worker")
 
 P = ParamSpec("P")
@@ -236,11 +238,18 @@ def with_clerks(
         at_hand = pools()
         if takes_long(function) or not isinstance(at_hand, Pools):
             return cast(T, await asyncio.to_thread(function, *args, **kwargs))
-        run = contextvars.copy_context().run
-        future = at_hand.clerks.submit(functools.partial(run, function, *args, **kwargs))
+        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        future = at_hand.clerks.submit(functools.partial(_call_in_turn, time.monotonic(), call))
         return cast(T, await asyncio.wrap_future(future))
 
     return SimpleNamespace(**vars(asyncio) | {"to_thread": to_thread})
+
+
+def _call_in_turn(since: float, call: Callable[[], T]) -> T:
+    """Make a call that has waited for a clerk. There are few of them, and sync runs wait for a
+    connection each on its own; so async ones would have to wait for many times as long."""
+    with having_waited(since):
+        return call()
 
 
 def patient(threading: ModuleType) -> SimpleNamespace:

@@ -6,7 +6,11 @@ step keeps a connection for seconds, some waited until DBOS put them off, again 
 """
 
 import threading
-from collections import deque
+import time
+from bisect import insort
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -14,11 +18,30 @@ from sqlalchemy.util import queue
 
 T = TypeVar("T")
 
+_own = threading.local()
+
+
+@contextmanager
+def having_waited(since: float) -> Iterator[None]:
+    """Have this thread, when it first asks for a connection, wait since then on the monotonic
+    clock: what it does may have waited for a thread before."""
+    _own.since = since
+    try:
+        yield
+    finally:
+        _own.since = None
+
+
+def _since() -> float:
+    since, _own.since = getattr(_own, "since", None), None
+    return time.monotonic() if since is None else float(since)
+
 
 class Turn:
     """One thread that waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
+        self.since = since
         self.given = threading.Event()
         self.item: Any = None
 
@@ -28,7 +51,7 @@ class Turns(queue.Queue[T]):
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
         super().__init__(maxsize, use_lifo)
-        self._waiting: deque[Turn] = deque()
+        self._waiting: list[Turn] = []
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Hand `item` to the first who waits, or keep it."""
@@ -36,17 +59,18 @@ class Turns(queue.Queue[T]):
             if not self._waiting:
                 super().put(item, block, timeout)
                 return
-            turn = self._waiting.popleft()
+            turn = self._waiting.pop(0)
             turn.item = item
             turn.given.set()
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
-        """An item, after all who have come before; raises Empty after `timeout` seconds."""
+        """An item, after all who have waited for longer; raises Empty after `timeout` seconds."""
+        since = _since()
         with self.mutex:
             if not block or self.qsize():  # Whatever is kept, nobody waits for.
                 return super().get(block=False)
-            turn = Turn()
-            self._waiting.append(turn)
+            turn = Turn(since)
+            insort(self._waiting, turn, key=attrgetter("since"))
         if not turn.given.wait(timeout):
             with self.mutex:
                 if not turn.given.is_set():

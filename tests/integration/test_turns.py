@@ -1,5 +1,6 @@
 """Who waits for a connection to the database gets one in turn."""
 
+import time
 from collections.abc import Iterator
 from threading import Thread
 
@@ -9,6 +10,7 @@ from sqlalchemy.exc import TimeoutError
 from local_dev.bench.processes import wait_until
 from worker import database as database_module
 from worker.database import Pool
+from worker.turns import having_waited
 
 
 @pytest.fixture
@@ -42,6 +44,31 @@ def test_who_has_waited_longest_is_the_next(pool: Pool) -> None:
         thread.join()
 
     assert served == [0, 1, 2, 3, 4]
+
+
+def test_who_has_waited_elsewhere_before_is_served_before(pool: Pool) -> None:
+    """What an async run asks for waits for a clerk at first; that counts, but only once."""
+    served = []
+    earlier = time.monotonic()
+
+    def work(name: str) -> None:
+        with pool.engine.connect():
+            served.append(name)
+
+    def work_as_clerk() -> None:
+        with having_waited(earlier):
+            work("clerk")
+            work("clerk again")
+
+    sync, clerk = Thread(target=work, args=["sync"]), Thread(target=work_as_clerk)
+    with pool.engine.connect():
+        for number, thread in enumerate((sync, clerk), 1):
+            thread.start()
+            wait_until(lambda number=number: waiting(pool) == number)  # type: ignore[misc]
+    sync.join()
+    clerk.join()
+
+    assert served == ["clerk", "sync", "clerk again"]
 
 
 def test_who_waits_too_long_gives_up_and_is_passed_over(
