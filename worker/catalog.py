@@ -67,6 +67,16 @@ create table if not exists catalog.waits (
     operations bigint,
     several_at_once boolean not null default false
 );
+create table if not exists catalog.deliveries (
+    workflow_uuid text
+        references dbos.workflow_status (workflow_uuid) on delete cascade,
+    place integer,
+    number integer not null,
+    tickets integer[] not null,
+    since integer,
+    cancelled_after real,
+    primary key (workflow_uuid, place)
+);
 create table if not exists catalog.unreplayable (
     workflow_uuid text primary key
         references dbos.workflow_status (workflow_uuid) on delete cascade,

@@ -47,7 +47,8 @@ class Executor:
         internals.tell_the_time_of(clock)
         internals.leave_sweeps_to_others(clock)
         internals.note_what_is_executed(self.marks)
-        internals.stop_where_the_code_changed(Mismatches())
+        self._mismatches = Mismatches()
+        internals.stop_where_the_code_changed(self._mismatches)
         threading.excepthook = _end_with_event_loop
         name = f"dbos-functions worker {settings.executor_id}"
         self.pool = Pool(settings.database_url, name, size=CONNECTIONS)
@@ -58,6 +59,7 @@ class Executor:
 
     def launch(self) -> None:
         """Start to execute; everything that DBOS needs must be in the database."""
+        internals.give_results_in_order(self._mismatches.order)
         DBOS.launch()
         self._pools.start_clerks()
         self._capacity = capacity = Capacity(self._pools, self._most, self._async_workflows())

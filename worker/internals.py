@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from dbos import (
+    DBOS,
     DBOSPortableJSONSerializer,
     _client,
     _context,
@@ -36,6 +37,8 @@ from . import (
     held,
     lost,
     messages,
+    operations,
+    order,
     outcomes,
     ownership,
     retries,
@@ -68,7 +71,8 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     if make not in made_by:
         replacement = make(original)
         setattr(replacement, _MADE_BY, (*made_by, make))
-        setattr(owner, name, replacement)
+        bound = isinstance(inspect.getattr_static(owner, name), classmethod)
+        setattr(owner, name, staticmethod(replacement) if bound else replacement)
 
 
 def store_only_portable_json() -> None:
@@ -162,7 +166,8 @@ def write_with_clerks() -> None:
     """Steps that take long would leave no thread to write the outcomes of async runs."""
     for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
         replace(module, "asyncio", _with_clerks)
-    for module in (ownership, waits):  # They ask Postgres in the midst of DBOS's code.
+    # They ask Postgres in the midst of DBOS's code.
+    for module in (operations, order, ownership, waits):
         replace(module, "asyncio", _with_clerks)
 
 
@@ -302,6 +307,33 @@ def note_what_is_executed(running: Running) -> None:
     replace(_core, "_dropping_datasource_checkpoints", running.executing)
     replace(_core, "_get_wf_invoke_func", running.finishing)
     replace(_core, "invoke_step", running.beginning)
+
+
+OrderOf = Callable[[Any, Any], order.Order | None]
+
+
+def give_results_in_order(order_of: OrderOf) -> None:
+    """DBOS gives async code what it awaits whenever that comes, so a replay may number what is
+    called then in another way.
+
+    It comes after all that changes `invoke_step`: what is called takes its place at once.
+    """
+    executing = functools.partial(operations.executing, order_of)
+    replace(_core, "_dropping_datasource_checkpoints", executing)
+    replace(_core, "invoke_step", operations.steps)
+    replace(_outcome.Pending, "__call__", operations.children)
+    replace(_dbos, "read_stream_async", operations.streams)
+    replace(_dbos.StepReservation, "run_async", operations.in_order)
+    replace(_queue.Queue, "enqueue_async", operations.in_order)
+    replace(_debouncer.Debouncer, "debounce_async", operations.in_order)
+    replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", operations.in_order)
+    for handle in (_core.WorkflowHandleAsyncTask, _core.WorkflowHandleAsyncPolling):
+        replace(handle, "_get_result", operations.results)
+        replace(handle, "get_status", operations.statuses)
+    for name in [name for name in vars(DBOS) if name.endswith("_async")]:
+        if inspect.iscoroutinefunction(getattr(DBOS, name)):
+            replace(DBOS, name, operations.in_order)
+    replace(DBOS, "asyncio_wait", operations.around_others)
 
 
 def stop_where_the_code_changed(mismatches: Mismatches) -> None:

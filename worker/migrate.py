@@ -18,7 +18,8 @@ BUSY = (LockNotAvailable, DeadlockDetected, DuplicateTable, UniqueViolation)
 WORKER = SQL("""
     grant usage on schema catalog to {role};
     grant select, insert, update, delete
-        on catalog.workflows, catalog.ended, catalog.suspects, catalog.waits, catalog.unreplayable
+        on catalog.workflows, catalog.ended, catalog.suspects, catalog.waits, catalog.deliveries,
+            catalog.unreplayable
         to {role};
     grant select on catalog.hash_seed to {role};
 """)
@@ -68,6 +69,7 @@ select has_table_privilege('dbos.workflow_status', 'update')
     and has_table_privilege('catalog.ended', 'insert')
     and has_table_privilege('catalog.suspects', 'insert')
     and has_table_privilege('catalog.waits', 'insert')
+    and has_table_privilege('catalog.deliveries', 'insert')
     and has_table_privilege('catalog.unreplayable', 'insert')
     and has_table_privilege('catalog.hash_seed', 'select')
 """

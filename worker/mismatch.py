@@ -21,6 +21,7 @@ from dbos._sys_db import SystemDatabase, db_retry
 from . import tables
 from .blocks import block
 from .held import Mismatch, applies_to, put_aside
+from .order import Order
 from .replay import GET_RESULT, WAITS, Replay
 
 
@@ -37,6 +38,8 @@ class Mismatches:
 
     def __init__(self) -> None:
         self._replays: dict[str, Replay] = {}
+        self._orders: dict[str, Order] = {}
+        """Of async runs."""
         self._stopped: dict[str, Mismatch] = {}
         """Until they are executed here again, for what a stopped run has left under way."""
         self._waits_later = ContextVar("waits_later", default=False)
@@ -89,7 +92,7 @@ class Mismatches:
         return check_operation_execution
 
     def owned(self, check_owner: Callable[..., None]) -> Callable[..., None]:
-        """Have DBOS record nothing of a run that was stopped."""
+        """Have DBOS record nothing of a run that was stopped, and the order of async runs."""
 
         @functools.wraps(check_owner)
         def check_owner_unless_stopped(
@@ -97,6 +100,8 @@ class Mismatches:
         ) -> None:
             self._raise_if_stopped(workflow_id)
             check_owner(database, conn, workflow_id, owner_xid)
+            if order := self._orders.get(workflow_id):
+                order.record(conn, workflow_id)
 
         return check_owner_unless_stopped
 
@@ -166,6 +171,17 @@ class Mismatches:
 
         return get_workflow_invocation
 
+    def order(self, dbos: Any, context: Any) -> Order | None:
+        """The order of the async run that begins in a context."""
+        workflow_id, database = context.workflow_id, dbos._sys_db
+        replay = self._replays.get(workflow_id)
+        if replay is None or not applies_to(database):
+            return None
+        load = functools.partial(_load, database, replay, workflow_id)
+        stop = functools.partial(self._stop, workflow_id)
+        order = self._orders[workflow_id] = Order(context, replay, load, stop)
+        return order
+
     @block
     def _watch(self, database: SystemDatabase, workflow_id: str, replay: Replay) -> Iterator[None]:
         context = get_local_dbos_context()
@@ -179,6 +195,7 @@ class Mismatches:
             self._note(workflow_id, replay.rest(context.function_id))
         if self._replays.get(workflow_id) is replay:
             del self._replays[workflow_id]
+            self._orders.pop(workflow_id, None)
         if mismatch := self._stopped.get(workflow_id):
             put_aside(database.engine, workflow_id, context.owner_xid, mismatch)
             raise CodeChanged(workflow_id, mismatch) from error
@@ -199,7 +216,13 @@ class Mismatches:
     def _check_name(self, workflow_id: str, replay: Replay, function_id: int, name: str) -> None:
         if self._note(workflow_id, replay.mismatch(function_id, name)):
             replay.wake()
+            if order := self._orders.get(workflow_id):
+                order.stop(CodeChanged(workflow_id, self._stopped[workflow_id]))
         self._raise_if_stopped(workflow_id)
+
+    def _stop(self, workflow_id: str, mismatch: Mismatch) -> CodeChanged:
+        self._note(workflow_id, mismatch)
+        return CodeChanged(workflow_id, self._stopped[workflow_id])
 
     def _note(self, workflow_id: str, mismatch: Mismatch | None) -> bool:
         if mismatch:

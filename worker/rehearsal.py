@@ -8,7 +8,7 @@ What a workflow does outside of steps happens, as in each replay.
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from . import internals, tables
 from .database import Connection
 from .held import Mismatch
+from .order import Order
 from .portable import PORTABLE
 from .replay import GET_RESULT, WAITS, Replay
 from .settings import Settings
@@ -40,16 +41,24 @@ class Ended(dbos_error.DBOSBaseException):
 class Run:
     """One run, what it has recorded, and what its rehearsal finds."""
 
-    def __init__(self, status: Any, recorded: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, status: Any, recorded: list[dict[str, Any]], ordered: Iterable[Any] = ()
+    ) -> None:
         self.workflow_id: str = status["workflow_uuid"]
         self.status: Any = status | {"status": "PENDING", "recovery_attempts": 0}
         self.rows = {row["function_id"]: row for row in recorded}
         self.replay = Replay()
-        self.replay.read(
+        names = (
             (row["function_id"], row["function_name"], row["completed_at"], row["until"])
             for row in recorded
         )
+        self.replay.read(names, ordered)
         self.mismatch: Mismatch | None = None
+
+    def deviated(self, mismatch: Mismatch) -> Ended:
+        """What ends the rehearsal as the code is given things in another order."""
+        self.mismatch = self.mismatch or mismatch
+        return Ended()
 
     def check(self, function_id: int, name: str) -> None:
         """End the rehearsal if something else is recorded than is called."""
@@ -227,8 +236,16 @@ def _rehearsed(dbos: Any, real: Any, connection: Connection, workflow_id: str) -
     status = real.get_workflow_status(workflow_id) if recorded else None
     if status is None:
         return None
-    run = Run(status, recorded)
+    ordered = connection.execute(tables.DELIVERIES, {"workflow": workflow_id}).fetchall()
+    run = Run(status, recorded, ordered)
     return _not_portable(run) or rehearse(dbos, run)
+
+
+def _order(dbos: Any, context: Any) -> Order | None:
+    run: Run = dbos._sys_db.run
+    if context.workflow_id != run.workflow_id:
+        return None
+    return Order(context, run.replay, lambda: None, run.deviated)
 
 
 @contextlib.contextmanager
@@ -250,6 +267,7 @@ def _rehearsing(settings: Settings) -> Iterator[tuple[Any, Any]]:
     }
     dbos: Any = DBOS(config=config)
     internals.install()  # So that the code is told what it is told in a worker.
+    internals.give_results_in_order(_order)
     try:
         dbos._sys_db_field = RehearsalDatabase(client._sys_db)
         dbos._executor_field = Pools(internals.claim_of)

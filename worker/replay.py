@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from . import tables
+from . import deliveries, tables
+from .deliveries import Delivery
 from .held import Mismatch
 
 WAITS = ("DBOS.recv", "DBOS.getEvent")
@@ -30,6 +31,10 @@ class Replay:
         self._changed = threading.Condition()
         self._names: dict[int, str] | None = None
         self._timeouts: set[int] = set()
+        self.deliveries: dict[int, Delivery] = {}
+        """The recorded order of what async code was given, by place."""
+        self.inherited = False
+        """Whether that is recorded of the run from which this one was forked."""
         self._left: set[int] = set()
         """What is recorded and was not called yet; without what DBOS does not look at."""
 
@@ -39,15 +44,20 @@ class Replay:
             if self._names is None:
                 # Not built anew each time, as it is read for every execution.
                 parameters = {"workflow": workflow_id}
-                self.read(conn.exec_driver_sql(tables.RECORDED_NAMES, parameters))
+                recorded = conn.exec_driver_sql(tables.RECORDED_NAMES, parameters).fetchall()
+                # Without them, this is the first execution.
+                ordered = recorded and conn.exec_driver_sql(tables.DELIVERIES, parameters)
+                self.read(recorded, ordered)
 
-    def read(self, recorded: Iterable[Any]) -> None:
-        """Take what is recorded: number, name, when it was completed, until when it sleeps."""
+    def read(self, recorded: Iterable[Any], ordered: Iterable[Any] = ()) -> None:
+        """Take what is recorded: number, name, when it was completed, until when it sleeps; and the
+        order of what async code was given."""
         names = {}
         for number, name, completed_at, until in recorded:
             names[number] = name
             if until is not None and _is_timeout(completed_at, until):
                 self._timeouts.add(number)
+        self.deliveries, self.inherited = deliveries.known(ordered, max(names, default=0))
         self._names, self._left = names, set(filter(self._is_looked_at(names), names))
 
     def begins(self, function_id: int, name: str) -> bool:
@@ -57,6 +67,16 @@ class Replay:
         has recorded something meanwhile.
         """
         return function_id not in (self._names or {}) and not name.startswith("DBOS.")
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is known what is recorded."""
+        return self._names is not None
+
+    @property
+    def last(self) -> int:
+        """The last number that is recorded, or 0."""
+        return max(self._names or {}, default=0)
 
     @property
     def is_over(self) -> bool:

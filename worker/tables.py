@@ -447,6 +447,34 @@ from dbos.operation_outputs
 where workflow_uuid = %(workflow)s
 """
 
+DELIVERIES = """
+select d.place, d.number, d.tickets, d.since, d.cancelled_after,
+    d.workflow_uuid <> %(workflow)s as inherited
+from catalog.deliveries d
+where d.workflow_uuid = coalesce(
+    (select workflow_uuid from catalog.deliveries where workflow_uuid = %(workflow)s limit 1),
+    (select forked_from from dbos.workflow_status where workflow_uuid = %(workflow)s)
+)
+"""
+
+RECORD_DELIVERIES = text("""
+with overtaken as (
+    delete from catalog.deliveries where workflow_uuid = :workflow_id and place > :last
+)
+insert into catalog.deliveries as d (
+    workflow_uuid, place, number, tickets, since, cancelled_after
+)
+select :workflow_id, place, number, tickets::integer[], since, cancelled_after
+from unnest(
+    cast(:places as integer[]), cast(:numbers as integer[]), cast(:tickets as text[]),
+    cast(:since as integer[]), cast(:cancelled_after as real[])
+) as r (place, number, tickets, since, cancelled_after)
+on conflict (workflow_uuid, place) do update set
+    number = excluded.number, tickets = excluded.tickets, since = excluded.since,
+    cancelled_after = excluded.cancelled_after
+where (d.number, d.tickets) is distinct from (excluded.number, excluded.tickets)
+""")
+
 RECORDED = """
 select function_id, function_name, output, error, serialization, child_workflow_id,
     completed_at_epoch_ms as completed_at, null as child_shard_key,
