@@ -5,10 +5,11 @@ refuses that, so FrozenInstanceError would be raised in its place, and no `excep
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,3 +53,20 @@ class Block(AbstractContextManager[T], Generic[T]):
             if raised is not error and not made_of_it:
                 raise
         BaseException.with_traceback(error, traceback)  # As it was, without the frames in here.
+
+
+def within(watch: Callable[[], Any], function: Callable[[], Any]) -> Callable[[], Any]:
+    """A function, or coroutine function, that executes another one in a block."""
+    if inspect.iscoroutinefunction(function):
+
+        async def watched_async() -> Any:
+            with watch():
+                return await function()
+
+        return watched_async
+
+    def watched() -> Any:
+        with watch():
+            return function()
+
+    return watched

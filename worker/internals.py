@@ -326,6 +326,8 @@ def give_results_in_order(order_of: OrderOf) -> None:
     replace(_dbos.StepReservation, "run_async", operations.in_order)
     replace(_queue.Queue, "enqueue_async", operations.in_order)
     replace(_debouncer.Debouncer, "debounce_async", operations.in_order)
+    replace(SQLAlchemyDatasource, "run_tx_step", operations.transactions)
+    replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", operations.transactions)
     replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", operations.in_order)
     for handle in (_core.WorkflowHandleAsyncTask, _core.WorkflowHandleAsyncPolling):
         replace(handle, "_get_result", operations.results)

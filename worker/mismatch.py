@@ -8,7 +8,6 @@ everything, or goes on in other tasks.
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -19,7 +18,7 @@ from dbos._context import get_local_dbos_context
 from dbos._sys_db import SystemDatabase, db_retry
 
 from . import tables
-from .blocks import block
+from .blocks import block, within
 from .held import Mismatch, applies_to, put_aside
 from .order import Order
 from .replay import GET_RESULT, WAITS, Replay
@@ -167,7 +166,7 @@ class Mismatches:
             self._stopped.pop(workflow_id, None)
             invoke = make(dbos, status, *args, **more)
             watch = functools.partial(self._watch, dbos._sys_db, workflow_id, replay)
-            return lambda function: invoke(_within(watch, function))
+            return lambda function: invoke(within(watch, function))
 
         return get_workflow_invocation
 
@@ -178,8 +177,9 @@ class Mismatches:
         if replay is None or not applies_to(database):
             return None
         load = functools.partial(_load, database, replay, workflow_id)
+        flush = functools.partial(_lock, database, workflow_id, context.owner_xid)
         stop = functools.partial(self._stop, workflow_id)
-        order = self._orders[workflow_id] = Order(context, replay, load, stop)
+        order = self._orders[workflow_id] = Order(context, replay, load, flush, stop)
         return order
 
     @block
@@ -247,17 +247,8 @@ def _load(database: SystemDatabase, replay: Replay, workflow_id: str) -> None:
         replay.load(connection, workflow_id)
 
 
-def _within(watch: Callable[[], Any], function: Callable[[], Any]) -> Callable[[], Any]:
-    if inspect.iscoroutinefunction(function):
-
-        async def watched_async() -> Any:
-            with watch():
-                return await function()
-
-        return watched_async
-
-    def watched() -> Any:
-        with watch():
-            return function()
-
-    return watched
+@db_retry()
+def _lock(database: SystemDatabase, workflow_id: str, owner_xid: str) -> None:
+    """Lock a run as whoever records something of it does, with which its order is recorded."""
+    with database.engine.begin() as connection:
+        database._check_owner_txn(connection, workflow_id, owner_xid)

@@ -11,7 +11,8 @@ from dbos import _core
 from dbos import error as dbos_error
 from dbos._context import get_local_dbos_context
 
-from .order import Operation, Order, under_way
+from .flight import Operation
+from .order import Order, under_way
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ END = object()
 def current() -> Order | None:
     """The order of the run whose code makes this call; None within another call of it."""
     order: Order | None = getattr(get_local_dbos_context(), ORDER, None)
-    if order is None or order.closed:
+    if order is None or order.closed or order.loop is not asyncio._get_running_loop():
         return None
     operation = under_way.get()
     if operation is not None and operation.order is order and not operation.around:
@@ -115,6 +116,38 @@ def steps(invoke_step: Callable[..., Any]) -> Callable[..., Any]:
         return awaited(order.enter(taken=1), result)
 
     return invoke_in_order
+
+
+def transactions(run_tx_step: Callable[..., Any]) -> Callable[..., Any]:
+    """Make of a datasource's `run_tx_step` one that records the order before its own checkpoint:
+    that may be in another database. Also of the async one."""
+
+    @functools.wraps(run_tx_step)
+    def run(self: Any, options: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        order: Order | None = getattr(get_local_dbos_context(), ORDER, None)
+        if order is not None:
+            function = _after(order.flush, function)
+        return run_tx_step(self, options, function, *args, **kwargs)
+
+    return run
+
+
+def _after(flush: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def execute_async(*args: Any, **kwargs: Any) -> Any:
+            await asyncio.to_thread(flush)
+            return await function(*args, **kwargs)
+
+        return execute_async
+
+    @functools.wraps(function)
+    def execute(*args: Any, **kwargs: Any) -> Any:
+        flush()
+        return function(*args, **kwargs)
+
+    return execute
 
 
 def streams(read: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., Any]:

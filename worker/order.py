@@ -22,9 +22,10 @@ from contextvars import ContextVar
 from itertools import count
 from typing import Any
 
-from . import deliveries
 from .deliveries import Delivery
+from .flight import Flight, Operation
 from .held import Mismatch
+from .notes import Notes
 from .replay import Replay
 
 TURNS = 12
@@ -35,18 +36,6 @@ also with tasks that wait for tasks that wait for tasks."""
 PATIENCE_SECONDS = 60.0
 """How long a replay waits for code that calls nothing. Longer than most of what code may wait for
 outside of steps, such as an answer by HTTP."""
-
-
-class Operation:
-    """One call that async code awaits."""
-
-    def __init__(self, order: "Order", ticket: int, around: bool) -> None:
-        self.order, self.ticket, self.around = order, ticket, around
-        """`around` is whether other calls are made within it, as in `DBOS.asyncio_wait`."""
-        self.begun = time.monotonic()
-        self.ends = True
-        self.recorded: list[Delivery] = []
-        """The deliveries that were recorded with it."""
 
 
 under_way: ContextVar[Operation | None] = ContextVar("under_way", default=None)
@@ -61,17 +50,17 @@ class Order:
         context: Any,
         replay: Replay,
         load: Callable[[], None],
+        flush: Callable[[], None],
         deviated: Callable[[Mismatch], BaseException],
     ) -> None:
-        """`load` has the replay read what is recorded; `deviated` stops the run, and returns what
-        is raised in its code."""
+        """`load` has the replay read what is recorded, `flush` records what is noted; `deviated`
+        stops the run, and returns what is raised in its code."""
         self.context, self._replay = context, replay
-        self._load, self._deviated = load, deviated
-        self._loop = asyncio.get_running_loop()
+        self._load, self._flush, self._deviated = load, flush, deviated
+        self.loop = asyncio.get_running_loop()
         self._tickets = self._place = 0
-        self._unrecorded: dict[int, Delivery] = {}
-        self._in_flight: dict[int, Operation] = {}
-        self._arrived: dict[int, asyncio.Future[None]] = {}
+        self._notes = Notes(replay)
+        self._flight = Flight()
         self._cancelled: dict[int, float] = {}
         """The calls that were cancelled and have no place yet, and after how many seconds."""
         self._several = False
@@ -86,14 +75,14 @@ class Order:
     def enter(self, *, taken: int = 0, around: bool = False) -> Operation:
         """Note that an operation is called, which has taken so many numbers already."""
         self._tickets += 1
-        operation = Operation(self, self._tickets, around)
-        if self._in_flight and not self._several:
+        number = self.context.function_id - taken
+        operation = Operation(self, self._tickets, number, around)
+        if self._flight and not self._several:
             self._several = True
-            number = self.context.function_id - taken
-            self._unrecorded[self._place] = Delivery(self._place, number, (), number)
-        self._in_flight[operation.ticket] = operation
-        if self._arrived:
-            self._loop.call_soon(self._go_on)  # When it has taken its number.
+            self._notes.begin(self._place, number)
+        self._flight.begin(operation)
+        if self._flight.waiting:
+            self.loop.call_soon(self._go_on)  # When it has taken its number.
         return operation
 
     async def arrive(self, operation: Operation, *, ends: bool = True) -> None:
@@ -105,62 +94,54 @@ class Order:
             await asyncio.to_thread(self._load)
         if self.closed:
             return
-        if not (self._several or self._arrived or self._place in self._replay.deliveries):
-            self._pass(operation.ticket)
+        if not (self._several or self._place in self._replay.deliveries):
+            self._flight.hand_over(operation.ticket)
+            self._place += 1
             return
-        future = self._arrived[operation.ticket] = self._loop.create_future()
-        self._loop.call_soon(self._go_on)  # When this waits: all go on in the order of a delivery.
+        future = self._flight.come(operation)
+        self.loop.call_soon(self._go_on)  # When this waits: all go on in the order of a delivery.
         try:
             await future
         except asyncio.CancelledError:
             if future.cancelled():
                 self.leave(operation, cancelled=True)
             raise
+        operation.number = self.context.function_id
 
     def leave(self, operation: Operation, *, cancelled: bool) -> None:
         """Note that nobody waits for an operation any more."""
-        self._arrived.pop(operation.ticket, None)
-        if self._in_flight.pop(operation.ticket, None) and cancelled and not self.closed:
+        if self._flight.leave(operation.ticket) and cancelled and not self.closed:
             self._cancelled[operation.ticket] = time.monotonic() - operation.begun
             self._place_cancelled()
             self._go_on()
 
     def record(self, connection: Any, workflow_id: str) -> None:
-        """Record what is not recorded yet, in a transaction that records something of the run."""
-        rows = [*self._unrecorded.values()]
-        if not rows and not self._replay.inherited:
-            return
-        self._replay.load(connection, workflow_id)
-        known = self._replay.deliveries
-        rows = [each for each in rows if each.tickets or each.place not in known]
-        if self._replay.inherited:
-            rows += [each for place, each in known.items() if place not in self._unrecorded]
-        if rows:
-            deliveries.write(connection, workflow_id, rows)
+        """Record what is noted, in a transaction that records something of the run."""
         operation = under_way.get()
-        if operation and operation.order is self:
-            operation.recorded = rows
+        if operation is None or operation.order is not self:
+            self._notes.record(connection, workflow_id, self.context.function_id)
+        else:
+            operation.recorded += self._notes.record(connection, workflow_id, operation.number)
 
     def confirm(self, operation: Operation) -> None:
-        """Note that what was recorded with an operation is committed."""
-        for each in operation.recorded:
-            self._replay.inherited = False
-            if self._unrecorded.get(each.place) is each:
-                del self._unrecorded[each.place]
+        """Forget what was recorded with an operation, whose transaction is committed."""
+        self._notes.confirm(operation.recorded)
+
+    def flush(self) -> None:
+        """Record what is noted at once. In any thread."""
+        if not self._notes.are_empty:
+            self._flush()
 
     def stop(self, error: BaseException) -> None:
         """Raise an error in the code that waits; from any thread."""
-        self._loop.call_soon_threadsafe(self.close, error)
+        self.loop.call_soon_threadsafe(self.close, error)
 
     def close(self, error: BaseException | None = None) -> None:
         """Let go of all that waits."""
         self.closed = True
         if self._timer:
             self._timer.cancel()
-        for future in self._arrived.values():
-            if not future.done():
-                future.set_exception(error) if error else future.set_result(None)
-        self._arrived.clear()
+        self._flight.end(error)
 
     def _go_on(self) -> None:
         if self._turns or self.closed:
@@ -168,19 +149,18 @@ class Order:
         self._place_cancelled()
         if self._turns:
             return
-        if tickets := self._next():
+        if tickets := self._due():
             self._deliver(tickets)
-        elif self._arrived and self._timer is None:
+        elif self._flight.waiting and self._timer is None:
             planned = self._replay.deliveries.get(self._place)
             seconds = PATIENCE_SECONDS + ((planned and planned.cancelled_after) or 0)
-            self._timer = self._loop.call_later(seconds, self._lose_patience, self._progress)
+            self._timer = self.loop.call_later(seconds, self._lose_patience, self._progress)
 
-    def _next(self) -> tuple[int, ...]:
+    def _due(self) -> tuple[int, ...]:
         """The tickets of what is to be handed over now."""
         planned, number = self._replay.deliveries.get(self._place), self.context.function_id
         if planned is None or not planned.tickets:
-            come = (ticket for ticket, future in self._arrived.items() if not future.done())
-            return () if self._lacks_calls else tuple(come)
+            return () if self._lacks_calls else self._flight.waiting
         if number > planned.number:
             self._deviate(planned.number, "something else at this time")
         is_due = number == planned.number and planned.cancelled_after is None
@@ -196,44 +176,28 @@ class Order:
         """Whether all has come that is to be handed over before the code calls anything more.
 
         What comes late would otherwise be late for code that waits outside of steps."""
-        if not all(self._has_come(ticket) for ticket in planned.tickets):
+        if not all(map(self._flight.has_come, planned.tickets)):
             return False
         for place in count(self._place + 1):
             later = self._replay.deliveries.get(place)
             if later is None or later.number != planned.number:
                 return True
-            if later.cancelled_after is None and not all(map(self._may_be_next, later.tickets)):
+            if later.cancelled_after is None and any(map(self._flight.will_come, later.tickets)):
                 return False
         raise AssertionError
 
-    def _has_come(self, ticket: int) -> bool:
-        future = self._arrived.get(ticket)
-        return future is not None and not future.done()
-
-    def _may_be_next(self, ticket: int) -> bool:
-        operation = self._in_flight.get(ticket)
-        return operation is None or operation.around or self._has_come(ticket)
-
     def _deliver(self, tickets: tuple[int, ...]) -> None:
-        self._note(tickets)
+        self._notes.add(self._place, self.context.function_id, tickets)
         for ticket in tickets:
-            if self._in_flight[ticket].ends:
-                del self._in_flight[ticket]
-            self._arrived.pop(ticket).set_result(None)
+            self._flight.hand_over(ticket)
         self._advance()
 
     def _turn(self) -> None:
         self._turns -= 1
         if self._turns:
-            self._loop.call_soon(self._turn)
+            self.loop.call_soon(self._turn)
         else:
             self._go_on()
-
-    def _pass(self, ticket: int) -> None:
-        """Hand over the one result that there can be."""
-        if self._in_flight[ticket].ends:
-            del self._in_flight[ticket]
-        self._place += 1
 
     def _place_cancelled(self) -> None:
         while self._cancelled:
@@ -242,7 +206,8 @@ class Order:
                 if self._lacks_calls:
                     return
                 ticket = next(iter(self._cancelled))
-                self._note((ticket,), self._cancelled[ticket])
+                number, seconds = self.context.function_id, self._cancelled[ticket]
+                self._notes.add(self._place, number, (ticket,), seconds)
             else:
                 ticket = planned.tickets[0]
                 if planned.cancelled_after is None or ticket not in self._cancelled:
@@ -250,27 +215,13 @@ class Order:
             del self._cancelled[ticket]
             self._advance()
 
-    def _note(self, tickets: tuple[int, ...], cancelled_after: float | None = None) -> None:
-        """Note a delivery, unless it is recorded."""
-        planned = self._replay.deliveries.get(self._place)
-        if planned and planned.tickets:
-            return
-        begun = planned or self._unrecorded.get(self._place)
-        self._unrecorded[self._place] = Delivery(
-            self._place,
-            self.context.function_id,
-            tickets,
-            begun.since if begun else None,
-            cancelled_after,
-        )
-
     def _advance(self) -> None:
         self._noted = self._noted or self._place in self._replay.deliveries
         self._place += 1
-        if not self._in_flight:
+        if not self._flight:
             self._several = self._noted = False
         if not self._turns:
-            self._loop.call_soon(self._turn)
+            self.loop.call_soon(self._turn)
         self._turns = TURNS
 
     @property
@@ -279,7 +230,7 @@ class Order:
 
     def _lose_patience(self, before: tuple[int, ...]) -> None:
         self._timer = None
-        if self._arrived and before == self._progress and not self._turns:
+        if self._flight.waiting and before == self._progress and not self._turns:
             self._deviate(self.context.function_id, f"nothing for {PATIENCE_SECONDS:g} s")
         else:
             self._go_on()

@@ -241,11 +241,14 @@ def _rehearsed(dbos: Any, real: Any, connection: Connection, workflow_id: str) -
     return _not_portable(run) or rehearse(dbos, run)
 
 
+def _nothing() -> None: ...
+
+
 def _order(dbos: Any, context: Any) -> Order | None:
     run: Run = dbos._sys_db.run
     if context.workflow_id != run.workflow_id:
         return None
-    return Order(context, run.replay, lambda: None, run.deviated)
+    return Order(context, run.replay, _nothing, _nothing, run.deviated)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,9 @@ class Stopped(Exception):
     """Raised in code whose order is another than the recorded one."""
 
 
+def nothing() -> None: ...
+
+
 class Execution:
     """One execution of some code; its operations take as long as chance will have it."""
 
@@ -41,7 +44,7 @@ class Execution:
         return asyncio.run(self._run(code))
 
     async def _run(self, code: "Code") -> Any:
-        self._order = Order(self._context, self._replay, lambda: None, self._deviated)
+        self._order = Order(self._context, self._replay, nothing, nothing, self._deviated)
         try:
             return await asyncio.wait_for(code(self), 10)
         finally:
@@ -59,7 +62,7 @@ class Execution:
         known = number <= self.upto
         await asyncio.sleep(random.random() / 200 if known or seconds is None else seconds)
         if not known:
-            for each in self._order._unrecorded.values():
+            for each in self._order._notes._notes.values():
                 self._rows[each.place] = each
         return name
 
