@@ -104,6 +104,38 @@ def test_adopted_runs_keep_the_order(workers: Fleet) -> None:
     check(workers, result(workers, workflow_id), length=3, again=6)
 
 
+def test_runs_without_a_recorded_order_go_on(workers: Fleet) -> None:
+    """A release before has begun them: they are given everything as it comes."""
+    path = str(workers.project / "chains")
+    workflow_id = workers.enqueue("chains", path=path, count=6, length=3, seconds=SECONDS)
+    worker = workers.start()
+    wait_until(lambda: recorded(workers, workflow_id) >= 9)
+    worker.stop(signal.SIGKILL)
+    gone = workers.query("delete from catalog.deliveries returning place")
+
+    workers.start()
+    workers.wait_until_finished(30)
+
+    assert gone
+    assert len(result(workers, workflow_id)) == 6
+
+
+def test_the_order_is_deleted_with_its_run(workers: Fleet) -> None:
+    """Until then, whoever forks the run needs it. What is sequential has none."""
+    path = str(workers.project / "chains")
+    several = workers.enqueue("chains", path=path, count=6, length=3, seconds=SECONDS)
+    workers.enqueue("chains", path=path, count=1, length=9, seconds=0.01)
+    workers.start()
+    workers.wait_until_finished()
+    ordered = workers.query("select distinct workflow_uuid from catalog.deliveries")
+
+    with workers.client() as client:
+        client.delete_workflow(several)
+
+    assert ordered == [(several,)]
+    assert workers.query("select 1 from catalog.deliveries") == []
+
+
 RACES = {"first_completed": 5, "as_completed": 5, "grouped": 8, "timed_out": 6}
 """Workflows whose code goes on with whatever comes first, and how many operations to let pass."""
 

@@ -829,6 +829,62 @@ def test_dbos_looks_at_each_operation_with_one_method(database: str) -> None:
     assert not issubclass(CodeChanged, Exception)
 
 
+def test_dbos_numbers_what_is_called_in_these_places_only() -> None:
+    """With `snapshot_step_ctx`, before a coroutine first waits; patches and results of handles,
+    which it numbers later, are known by name."""
+    found = [
+        path.stem
+        for path in sorted(Path(dbos.__file__).parent.glob("*.py"))
+        for _ in re.finditer(r"\bfunction_id \+= 1", path.read_text())
+    ]
+
+    assert found == ["_context"] * 3 + ["_dbos"] * 4 + ["_sys_db"]
+    assert "ctx.function_id += 1" in inspect.getsource(SystemDatabase.record_get_result)
+    for name in ("run_step_async", "recv_async", "sleep_async", "send_async", "get_event_async"):
+        source = inspect.getsource(getattr(dbos.DBOS, name))
+        before, _, after = source.partition("snapshot_step_context(")
+        assert after, name
+        assert not re.findall(r"await (?!.*_configure)", before.partition('"""')[0]), name
+
+
+@pytest.mark.parametrize("handle", ["WorkflowHandleAsyncTask", "WorkflowHandleAsyncPolling"])
+def test_a_handle_of_dbos_records_a_result_when_it_has_come(handle: str) -> None:
+    """It waits, makes JSON of it, and records it; all of that is done anew in order."""
+    source = inspect.getsource(getattr(_core, handle)._get_result)
+
+    assert source.count("await ") == (4 if handle == "WorkflowHandleAsyncTask" else 3)
+    assert source.count("self.dbos._sys_db.record_get_result,") == 2
+    assert list(signature(SystemDatabase.record_get_result).parameters)[1:6] == [
+        "result_workflow_id",
+        "output",
+        "error",
+        "serialization",
+        "ctx",
+    ]
+
+
+IN_ORDER = """
+from dbos import DBOS
+from worker import internals
+
+before = {name: getattr(DBOS, name) for name in vars(DBOS) if name.endswith("_async")}
+internals.give_results_in_order(lambda dbos, context: None)
+internals.give_results_in_order(lambda dbos, context: None)
+same = [name for name, method in before.items() if getattr(DBOS, name) == method]
+assert same == ["read_stream_async"], same
+assert DBOS.recv_async.__wrapped__ == before["recv_async"]
+"""
+
+
+def test_whatever_is_awaited_of_dbos_is_given_in_order(root: Path) -> None:
+    """Every public coroutine function; a stream is read by a function of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_ORDER], cwd=root, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def begin_execution(dbos: SystemDatabase, workflow_id: str) -> None:
     """Do what DBOS does before it calls a workflow."""
     instance: Any = SimpleNamespace(_sys_db=dbos)
