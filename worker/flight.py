@@ -42,6 +42,11 @@ class Flight:
         return future
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether code may wait for what has come."""
+        return bool(self._come)
+
+    @property
     def waiting(self) -> tuple[int, ...]:
         """The tickets of what has come, in that order; without what was cancelled."""
         return tuple(ticket for ticket, future in self._come.items() if not future.done())

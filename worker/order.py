@@ -8,18 +8,16 @@ have come are handed over together, as a delivery; then the code goes on for som
 loop before the next one. A delivery is noted with its place among all, and with the number that
 DBOS had last given to an operation. It is recorded before anything that was called after it.
 
-While a run does one thing at a time, nothing needs to be noted: each result comes before the next
-call. When a second call is made before the first has its result, that is noted, too.
-
-In a replay, a delivery is held until the code has called as much as it had then. What has no
-recorded place comes after all that is recorded was called: nothing that was recorded depends on it.
+While a run does one thing at a time, nothing needs to be noted. When a second call is made before
+the first has its result, that is noted, too. In a replay, a delivery is held until the code has
+called as much as it had then. What has no recorded place comes after all that is recorded was
+called: nothing that was recorded depends on it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from itertools import count
 from typing import Any
 
 from .deliveries import Delivery
@@ -69,6 +67,8 @@ class Order:
         """Whether that is recorded."""
         self._turns = 0
         """How many there are until the next delivery."""
+        self._goes_on = False
+        """Whether what is due is looked for in the next turn."""
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -81,8 +81,7 @@ class Order:
             self._several = True
             self._notes.begin(self._place, number)
         self._flight.begin(operation)
-        if self._flight.waiting:
-            self.loop.call_soon(self._go_on)  # When it has taken its number.
+        self._go_on_soon()  # When it has taken its number.
         return operation
 
     async def arrive(self, operation: Operation, *, ends: bool = True) -> None:
@@ -99,7 +98,7 @@ class Order:
             self._place += 1
             return
         future = self._flight.come(operation)
-        self.loop.call_soon(self._go_on)  # When this waits: all go on in the order of a delivery.
+        self._go_on_soon()  # When this waits: all go on in the order of a delivery.
         try:
             await future
         except asyncio.CancelledError:
@@ -143,15 +142,19 @@ class Order:
             self._timer.cancel()
         self._flight.end(error)
 
+    def _go_on_soon(self) -> None:
+        if self._flight.has_waiting and not self._turns and not self._goes_on:
+            self._goes_on = True
+            self.loop.call_soon(self._go_on)
+
     def _go_on(self) -> None:
+        self._goes_on = False
         if self._turns or self.closed:
             return
         self._place_cancelled()
-        if self._turns:
-            return
-        if tickets := self._due():
+        if tickets := () if self._turns else self._due():
             self._deliver(tickets)
-        elif self._flight.waiting and self._timer is None:
+        elif self._flight.has_waiting and self._timer is None:
             planned = self._replay.deliveries.get(self._place)
             seconds = PATIENCE_SECONDS + ((planned and planned.cancelled_after) or 0)
             self._timer = self.loop.call_later(seconds, self._lose_patience, self._progress)
@@ -178,13 +181,11 @@ class Order:
         What comes late would otherwise be late for code that waits outside of steps."""
         if not all(map(self._flight.has_come, planned.tickets)):
             return False
-        for place in count(self._place + 1):
-            later = self._replay.deliveries.get(place)
-            if later is None or later.number != planned.number:
-                return True
+        place, known = self._place, self._replay.deliveries
+        while (later := known.get(place := place + 1)) and later.number == planned.number:
             if later.cancelled_after is None and any(map(self._flight.will_come, later.tickets)):
                 return False
-        raise AssertionError
+        return True
 
     def _deliver(self, tickets: tuple[int, ...]) -> None:
         self._notes.add(self._place, self.context.function_id, tickets)
@@ -224,16 +225,24 @@ class Order:
             self.loop.call_soon(self._turn)
         self._turns = TURNS
 
+    def _lose_patience(self, before: tuple[int, ...]) -> None:
+        self._timer = None
+        if self._flight.has_waiting and before == self._progress and not self._is_coming:
+            self._deviate(self.context.function_id, f"nothing for {PATIENCE_SECONDS:g} s")
+        else:
+            self._go_on()
+
     @property
     def _progress(self) -> tuple[int, ...]:
         return self._tickets, self._place, self.context.function_id
 
-    def _lose_patience(self, before: tuple[int, ...]) -> None:
-        self._timer = None
-        if self._flight.waiting and before == self._progress and not self._turns:
-            self._deviate(self.context.function_id, f"nothing for {PATIENCE_SECONDS:g} s")
-        else:
-            self._go_on()
+    @property
+    def _is_coming(self) -> bool:
+        """Whether DBOS has yet to find what is to be handed over, as without Postgres."""
+        planned = self._replay.deliveries.get(self._place)
+        if planned is None or planned.number != self.context.function_id:
+            return False
+        return planned.cancelled_after is None and any(map(self._flight.will_come, planned.tickets))
 
     def _deviate(self, number: int, calls: str) -> None:
         """Stop the run: what the code was given in another order could be given to others."""

@@ -31,6 +31,8 @@ class Replay:
         self._changed = threading.Condition()
         self._names: dict[int, str] | None = None
         self._timeouts: set[int] = set()
+        self.last = 0
+        """The last number that is recorded."""
         self.deliveries: dict[int, Delivery] = {}
         """The recorded order of what async code was given, by place."""
         self.inherited = False
@@ -57,7 +59,8 @@ class Replay:
             names[number] = name
             if until is not None and _is_timeout(completed_at, until):
                 self._timeouts.add(number)
-        self.deliveries, self.inherited = deliveries.known(ordered, max(names, default=0))
+        self.last = max(names, default=0)
+        self.deliveries, self.inherited = deliveries.known(ordered, self.last)
         self._names, self._left = names, set(filter(self._is_looked_at(names), names))
 
     def begins(self, function_id: int, name: str) -> bool:
@@ -72,11 +75,6 @@ class Replay:
     def is_loaded(self) -> bool:
         """Whether it is known what is recorded."""
         return self._names is not None
-
-    @property
-    def last(self) -> int:
-        """The last number that is recorded, or 0."""
-        return max(self._names or {}, default=0)
 
     @property
     def is_over(self) -> bool:
