@@ -165,7 +165,7 @@ class Order:
         if planned is None or not planned.tickets:
             return () if self._lacks_calls else self._flight.waiting
         if number > planned.number:
-            self._deviate(planned.number, "something else at this time")
+            self._deviate(planned.number, "(operations in another order)")
         is_due = number == planned.number and planned.cancelled_after is None
         return planned.tickets if is_due and self._have_come(planned) else ()
 
@@ -228,7 +228,7 @@ class Order:
     def _lose_patience(self, before: tuple[int, ...]) -> None:
         self._timer = None
         if self._flight.has_waiting and before == self._progress and not self._is_coming:
-            self._deviate(self.context.function_id, f"nothing for {PATIENCE_SECONDS:g} s")
+            self._deviate(self.context.function_id, f"(nothing for {PATIENCE_SECONDS:g} s)")
         else:
             self._go_on()
 

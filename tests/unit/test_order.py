@@ -179,7 +179,7 @@ def test_what_never_comes_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(Stopped):
         replay.run(changed)
 
-    assert replay.mismatch == Mismatch(4, first.names[3], "nothing for 0.2 s")
+    assert replay.mismatch == Mismatch(4, first.names[3], "(nothing for 0.2 s)")
 
 
 ROW = Delivery(place=3, number=7, tickets=(5, 4), since=6)
