@@ -57,9 +57,10 @@ create table if not exists catalog.suspects (
     workflow_uuid text primary key
         references dbos.workflow_status (workflow_uuid) on delete cascade,
     long_attempts integer not null,
-    shared_deaths integer not null,
-    doubtful_deaths integer not null
+    shared_deaths integer not null
 );
+alter table catalog.suspects
+    add column if not exists doubtful_deaths integer not null default 0;
 create table if not exists catalog.waits (
     workflow_uuid text primary key
         references dbos.workflow_status (workflow_uuid) on delete cascade,

@@ -33,3 +33,24 @@ def test_an_index_of_a_large_table_is_left_to_its_owner(database: str) -> None:
 
     assert built
     assert not indexed(database)
+
+
+LATER = {"workflows": ["signals", "partitioned", "source_digest"], "suspects": ["doubtful_deaths"]}
+"""The columns of the catalog that its tables have not had from the start."""
+
+
+def test_tables_of_an_earlier_release_get_what_they_lack(database: str) -> None:
+    """A table that is there is not created anew."""
+    lacking = [(table, column) for table, columns in LATER.items() for column in columns]
+    with psycopg.connect(database) as connection:
+        for table, column in lacking:
+            connection.execute(f"alter table catalog.{table} drop column {column}".encode())
+
+    migrate(database)
+
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "select table_name, column_name from information_schema.columns "
+            "where table_schema = 'catalog'"
+        ).fetchall()
+    assert set(lacking) <= set(rows)
