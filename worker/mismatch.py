@@ -237,6 +237,8 @@ class Mismatches:
 def _raise_if_cancelled(conn: sa.Connection, workflow_id: str) -> None:
     """What is left to see of an operation that is begun for the first time."""
     status = conn.exec_driver_sql(tables.STATUS, {"workflow": workflow_id}).scalar()
+    if status is None:  # As DBOS raises where it records something of a run that was deleted.
+        raise dbos_error.DBOSWorkflowConflictIDError(workflow_id)
     if status == "CANCELLED":
         raise dbos_error.DBOSWorkflowCancelledError(f"Workflow {workflow_id} is cancelled.")
 

@@ -250,7 +250,8 @@ def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None
     assert worker.said("had stopped without an end")
 
 
-def test_what_is_cancelled_begins_no_further_step(workers: Fleet) -> None:
+@pytest.mark.parametrize("end", ["cancel_workflow", "delete_workflow"])
+def test_what_was_ended_begins_no_further_step(workers: Fleet, end: str) -> None:
     """Where it is executed, too."""
     workers.start()
     workers.launch(count=1, steps=5, seconds=1)
@@ -259,10 +260,9 @@ def test_what_is_cancelled_begins_no_further_step(workers: Fleet) -> None:
     begun = sum(line.event == "begin" for line in workers.lines())
 
     with workers.client() as client:
-        client.cancel_workflow(workflow_id)
+        getattr(client, end)(workflow_id)
     time.sleep(3)
 
-    assert workers.status(workflow_id) == "CANCELLED"
     assert sum(line.event == "begin" for line in workers.lines()) <= begun + 1
 
 
