@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ class Orphans:
         self._executor = executor
         self._settings = settings
         self._suspects: dict[Claim, Sighting] = {}
-        self._stops: dict[str, list[float]] = {}
+        self._stops: dict[Claim, float] = {}
         self._strangers: dict[str, float] = {}
         self._turned_away: set[tuple[str, str]] = set()
 
@@ -94,18 +95,19 @@ class Orphans:
         if self._suspects:
             self._executor.turn()
         orphans = [claim for claim, first in self._suspects.items() if self._proven(claim, first)]
-        self._note_stops(orphans)
-        hopeless = [each for each in orphans if len(self._stops[each.workflow_id]) > MANY]
+        stops = self._count_stops(orphans)
+        hopeless = [each for each in orphans if stops[each.workflow_id] > MANY]
         self._release(connection, tables.PUT_BACK_CLAIMED, hopeless, GIVE_UP)
         if moved := self._release(connection, tables.PUT_BACK_CLAIMED, orphans, NEVER):
             logger.warning("workflows that had stopped without an end, enqueued again: %d", moved)
 
-    def _note_stops(self, orphans: Iterable[Claim]) -> None:
+    def _count_stops(self, orphans: Iterable[Claim]) -> Counter[str]:
+        """How often each workflow has stopped lately: once for each time that it was claimed."""
         now = time.monotonic()
+        self._stops = {claim: at for claim, at in self._stops.items() if now - at < AWHILE}
         for claim in orphans:
-            self._stops.setdefault(claim.workflow_id, []).append(now)
-        recent = {w: [t for t in at if now - t < AWHILE] for w, at in self._stops.items()}
-        self._stops = {workflow_id: times for workflow_id, times in recent.items() if times}
+            self._stops.setdefault(claim, now)
+        return Counter(claim.workflow_id for claim in self._stops)
 
     def _put_back_strangers(self, connection: Connection, claims: Iterable[Claim]) -> None:
         now = time.monotonic()

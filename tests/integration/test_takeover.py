@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 import worker.database as database_module
 from local_dev.bench.proxy import Proxy
+from tests.rows import update
 from worker import lease, orphans
 from worker.clock import steady
 from worker.database import Connection, Pool, all_rows, connect
@@ -459,27 +460,54 @@ def test_a_claim_is_an_orphan_when_its_queue_was_polled_again(
     assert seen == ["PENDING", "PENDING", "PENDING", "ENQUEUED"]
 
 
+def stopping(settings: Settings) -> Callable[[], None]:
+    """Looks for what has stopped without an end, as an executor does that executes nothing."""
+    executor = Listener()
+    looks = Orphans(settings, cast(Executor, executor))
+
+    def look_on() -> None:
+        for _ in range(3):
+            executor.polls["task_queue"] += 1
+            with psycopg.connect(settings.database_url) as connection:
+                looks(connection)
+
+    return look_on
+
+
 def test_a_run_that_stops_now_and_then_is_not_to_blame(
     settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its worker lives: its attempts do not count, unless it stops again and again."""
     monkeypatch.setattr(orphans, "SUSPICION", 0.0)
     monkeypatch.setattr(orphans, "MANY", 1)
-    executor = Listener()
-    looks = Orphans(settings, cast(Executor, executor))
+    insert("one", "this", attempts=9)
+    look_on = stopping(settings)
 
     seen = []
-    for _ in range(2):
-        insert("one", "this", attempts=9)
-        for _ in range(3):
-            executor.polls["task_queue"] += 1
-            with psycopg.connect(settings.database_url) as connection:
-                looks(connection)
+    for owner in ("first", "second"):
+        claimed = {"status": "PENDING", "executor_id": "this", "owner_xid": owner}
+        update(settings.database_url, "one", **claimed)
+        look_on()
         seen.append(row(settings, "status, recovery_attempts"))
-        with psycopg.connect(settings.database_url) as connection:
-            connection.execute("delete from dbos.workflow_status")
 
-    assert seen == [("ENQUEUED", 8), ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", 8)]
+    assert seen == [("ENQUEUED", 8), ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", 7)]
+
+
+def test_a_run_whose_row_is_locked_has_stopped_once(
+    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it was tried to put it back."""
+    monkeypatch.setattr(orphans, "SUSPICION", 0.0)
+    monkeypatch.setattr(orphans, "MANY", 1)
+    insert("one", "this", attempts=9)
+    look_on = stopping(settings)
+
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute("select from dbos.workflow_status for update")
+        look_on()
+    look_on()
+
+    assert row(settings, "status, recovery_attempts") == ("ENQUEUED", 8)
 
 
 def test_what_had_no_thread_is_put_back_at_once_and_not_to_blame(
