@@ -37,6 +37,10 @@ GRACE = 5.0
 PATIENCE = LIFETIME + 2.0
 """Seconds that an earlier session with the same executor id may take to end."""
 
+FIRST_PAUSE = 0.02
+"""Seconds until a lease that somebody else holds is asked for again: perhaps it was only looked
+whether it is free."""
+
 SILENCE = 2.5
 """Seconds after the last sign of life after which another is given also between two duties. Far
 from Postgres, all duties together take longer than the lease is trusted."""
@@ -48,7 +52,7 @@ DUTY = 10.0
 """Seconds that a duty may take."""
 
 ENDING_MS = 1000
-"""Milliseconds that Postgres waits for each former session to end before it looks at the locks."""
+"""Milliseconds that Postgres waits for all former sessions to end before it looks at the locks."""
 
 TAKE = f"""
 select set_config('idle_session_timeout', %(lifetime)s, false),
@@ -56,7 +60,7 @@ select set_config('idle_session_timeout', %(lifetime)s, false),
     set_config('statement_timeout', %(statement)s, false),
     set_config('client_connection_check_interval', '1s', false);
 
-select pg_terminate_backend(pid, {ENDING_MS})
+select pg_terminate_backend(pid, {ENDING_MS} / greatest(1, cardinality(%(former)s::integer[])))
 from pg_stat_activity
 where pid = any(%(former)s) and application_name = %(client)s;
 
@@ -124,12 +128,13 @@ class Lease:
 
         Raises LeaseHeld when somebody else goes on to hold it, and psycopg.Error.
         """
-        end = _now() + PATIENCE
+        end, pause = _now() + PATIENCE, FIRST_PAUSE
         while missing := self._try_to_take():
             # That of the version is held by whoever adopts its workflows, and is done soon.
             if self._name in missing and _now() > end:
                 raise LeaseHeld(executor_id=self._executor_id)
-            time.sleep(0.25)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.25)
 
     def keep(self, duties: Iterable[Duty], on_silence: Callable[[], object]) -> None:
         """Hold the lease in a thread for as long as the process lives; ends that with exit code 1

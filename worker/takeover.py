@@ -37,6 +37,10 @@ START = 30.0
 HANDOVER = 3.0
 """Seconds that handing over may take."""
 
+SHORTEST_PAUSE = 0.05
+"""Seconds from one look to the next, at least: who tried to take the lease back during the first
+has tried again."""
+
 LONGEST_PAUSE = 2.5
 """Seconds from one look to the next, at most: the lease of who looks is trusted for five."""
 
@@ -77,15 +81,17 @@ class TakeOver:
         }
         silent, ((suspects,),) = all_rows(connection, tables.LOOK, parameters)
         if silent:
-            time.sleep(min(self._retaking_seconds(), LONGEST_PAUSE))
-            with connection.transaction():
-                dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
-                if dead:
-                    self.workflows += self._of(connection, dead)
-            self._give_turns(connection)
-        elif suspects:
+            self._look_again(connection, parameters)
+        if silent or suspects:
             self._give_turns(connection)
         self.looks += 1
+
+    def _look_again(self, connection: Connection, parameters: dict[str, Any]) -> None:
+        time.sleep(min(SHORTEST_PAUSE + self._retaking_seconds(), LONGEST_PAUSE))
+        with connection.transaction():
+            dead = [executor for (executor,) in connection.execute(tables.DEAD, parameters)]
+            if dead:
+                self.workflows += self._of(connection, dead)
 
     def own(self) -> None:
         """Take over what an earlier process with this executor id has left."""

@@ -65,11 +65,10 @@ class Turns(queue.Queue[T]):
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """An item, after all who have waited for longer; raises Empty after `timeout` seconds."""
-        since = _since()
         with self.mutex:
             if not block or self.qsize():  # Whatever is kept, nobody waits for.
                 return super().get(block=False)
-            turn = Turn(since)
+            turn = Turn(_since())
             insort(self._waiting, turn, key=attrgetter("since"))
         if not turn.given.wait(timeout):
             with self.mutex:
