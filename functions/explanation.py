@@ -173,8 +173,7 @@ class Situation:
         workflow = self.workflow
         if workflow.held is None:
             return None
-        expected = workflow.expected_step
-        calls = f"calls {expected!r}" if expected else "ends before it"
+        calls = _calls(workflow.expected_step)
         again = "when a worker of that version starts, then once a minute, and when it is resumed"
         if workflow.tried_at is None:
             again = "as soon as a worker takes it"
@@ -313,6 +312,14 @@ def _limit(name: str, queue: Row[Any], workers: int) -> Explanation | None:
 
 def _are(number: int, one: str, many: str) -> str:
     return f"1 {one} is" if number == 1 else f"{number} {many} are"
+
+
+def _calls(expected: str | None) -> str:
+    """What code does where another step is recorded; what stands in parentheses is no name."""
+    if expected is None:
+        return "ends before it"
+    is_a_name = not expected.startswith("(")
+    return f"calls {expected!r}" if is_a_name else f"goes on differently {expected}"
 
 
 def _at(milliseconds: int | None) -> str:

@@ -74,7 +74,6 @@ create table if not exists catalog.deliveries (
     place integer,
     number integer not null,
     tickets integer[] not null,
-    since integer,
     cancelled_after real,
     primary key (workflow_uuid, place)
 );

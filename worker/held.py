@@ -40,11 +40,19 @@ class Mismatch(NamedTuple):
     function_id: int
     recorded: str
     expected: str | None
-    """None where the code has ended before."""
+    """A name, or in parentheses what else does not match; None where the code has ended before."""
 
     def __str__(self) -> str:
-        calls = f"calls {self.expected!r}" if self.expected else "ends before it"
-        return f"step {self.function_id} is recorded as {self.recorded!r}, and the code {calls}"
+        return (
+            f"step {self.function_id} is recorded as {self.recorded!r}, and the code {self._does}"
+        )
+
+    @property
+    def _does(self) -> str:
+        if self.expected is None:
+            return "ends before it"
+        is_a_name = not self.expected.startswith("(")
+        return f"calls {self.expected!r}" if is_a_name else f"goes on differently {self.expected}"
 
 
 _has_catalog: WeakKeyDictionary[SystemDatabase, bool] = WeakKeyDictionary()

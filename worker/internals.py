@@ -34,6 +34,7 @@ from dbos._sys_db_postgres import PostgresSystemDatabase
 from . import (
     children,
     failures,
+    handles,
     held,
     lost,
     messages,
@@ -68,9 +69,11 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Put what `make` makes of `owner.name` in its place, once."""
     original = getattr(owner, name)
     made_by: tuple[Any, ...] = getattr(original, _MADE_BY, ())
-    if make not in made_by:
+    # Partial objects are never equal to each other.
+    maker = (make.func, *make.args) if isinstance(make, functools.partial) else make
+    if maker not in made_by:
         replacement = make(original)
-        setattr(replacement, _MADE_BY, (*made_by, make))
+        setattr(replacement, _MADE_BY, (*made_by, maker))
         bound = isinstance(inspect.getattr_static(owner, name), classmethod)
         setattr(owner, name, staticmethod(replacement) if bound else replacement)
 
@@ -330,8 +333,8 @@ def give_results_in_order(order_of: OrderOf) -> None:
     replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", operations.transactions)
     replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", operations.in_order)
     for handle in (_core.WorkflowHandleAsyncTask, _core.WorkflowHandleAsyncPolling):
-        replace(handle, "_get_result", operations.results)
-        replace(handle, "get_status", operations.statuses)
+        replace(handle, "_get_result", handles.results)
+        replace(handle, "get_status", handles.statuses)
     for name in [name for name in vars(DBOS) if name.endswith("_async")]:
         if inspect.iscoroutinefunction(getattr(DBOS, name)):
             replace(DBOS, name, operations.in_order)

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 from dbos import error as dbos_error
@@ -22,6 +23,9 @@ from .blocks import block, within
 from .held import Mismatch, applies_to, put_aside
 from .order import Order
 from .replay import GET_RESULT, WAITS, Replay
+
+MOST_STOPPED = 10_000
+"""How many stopped runs are remembered. The oldest have nothing under way any more."""
 
 
 class CodeChanged(dbos_error.DBOSBaseException):
@@ -36,9 +40,8 @@ class Mismatches:
     """Looks for them in what the runs of this process call, and stops those runs."""
 
     def __init__(self) -> None:
-        self._replays: dict[str, Replay] = {}
-        self._orders: dict[str, Order] = {}
-        """Of async runs."""
+        self._replays: WeakValueDictionary[str, Replay] = WeakValueDictionary()
+        """Executions refer to theirs: DBOS does not say when it gives up a cancelled one."""
         self._stopped: dict[str, Mismatch] = {}
         """Until they are executed here again, for what a stopped run has left under way."""
         self._waits_later = ContextVar("waits_later", default=False)
@@ -99,8 +102,9 @@ class Mismatches:
         ) -> None:
             self._raise_if_stopped(workflow_id)
             check_owner(database, conn, workflow_id, owner_xid)
-            if order := self._orders.get(workflow_id):
-                order.record(conn, workflow_id)
+            replay = self._replays.get(workflow_id)
+            if replay and replay.order:
+                replay.order.record(conn, workflow_id)
 
         return check_owner_unless_stopped
 
@@ -179,8 +183,8 @@ class Mismatches:
         load = functools.partial(_load, database, replay, workflow_id)
         flush = functools.partial(_lock, database, workflow_id, context.owner_xid)
         stop = functools.partial(self._stop, workflow_id)
-        order = self._orders[workflow_id] = Order(context, replay, load, flush, stop)
-        return order
+        replay.order = Order(context, replay, load, flush, stop)
+        return replay.order
 
     @block
     def _watch(self, database: SystemDatabase, workflow_id: str, replay: Replay) -> Iterator[None]:
@@ -195,7 +199,6 @@ class Mismatches:
             self._note(workflow_id, replay.rest(context.function_id))
         if self._replays.get(workflow_id) is replay:
             del self._replays[workflow_id]
-            self._orders.pop(workflow_id, None)
         if mismatch := self._stopped.get(workflow_id):
             put_aside(database.engine, workflow_id, context.owner_xid, mismatch)
             raise CodeChanged(workflow_id, mismatch) from error
@@ -216,8 +219,8 @@ class Mismatches:
     def _check_name(self, workflow_id: str, replay: Replay, function_id: int, name: str) -> None:
         if self._note(workflow_id, replay.mismatch(function_id, name)):
             replay.wake()
-            if order := self._orders.get(workflow_id):
-                order.stop(CodeChanged(workflow_id, self._stopped[workflow_id]))
+            if replay.order:
+                replay.order.stop(CodeChanged(workflow_id, self._stopped[workflow_id]))
         self._raise_if_stopped(workflow_id)
 
     def _stop(self, workflow_id: str, mismatch: Mismatch) -> CodeChanged:
@@ -227,6 +230,8 @@ class Mismatches:
     def _note(self, workflow_id: str, mismatch: Mismatch | None) -> bool:
         if mismatch:
             self._stopped.setdefault(workflow_id, mismatch)
+        if len(self._stopped) > MOST_STOPPED:
+            self._stopped.pop(next(iter(self._stopped)), None)
         return mismatch is not None
 
     def _raise_if_stopped(self, workflow_id: str) -> None:

@@ -3,16 +3,13 @@
 import asyncio
 import functools
 import inspect
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from dbos import _core
-from dbos import error as dbos_error
 from dbos._context import get_local_dbos_context
 
-from .flight import Operation
-from .order import Order, under_way
+from .flight import Operation, under_way
+from .order import Order
 
 T = TypeVar("T")
 
@@ -52,7 +49,7 @@ def executing(
                 return await execute()
             setattr(context, ORDER, order)
             try:
-                return await execute()
+                return await asyncio.create_task(execute())  # `Order` tells why.
             finally:
                 order.close()
 
@@ -71,7 +68,7 @@ async def awaited(operation: Operation, call: Awaitable[T]) -> T:
         raise
     except BaseException as error:
         cancelled = isinstance(error, asyncio.CancelledError)
-        operation.order.leave(operation, cancelled=cancelled)
+        await operation.order.leave(operation, cancelled=cancelled)
         raise
     finally:
         under_way.reset(token)
@@ -81,8 +78,10 @@ async def awaited(operation: Operation, call: Awaitable[T]) -> T:
 
 
 def in_order(call: Call, *, taken: int = 0, around: bool = False) -> Call:
-    """Make of a coroutine function of DBOS one that returns in its turn. When it is called, it has
-    `taken` so many numbers already; `around` is whether it awaits other calls of the code."""
+    """Make of a coroutine function of DBOS one that returns in its turn.
+
+    DBOS numbers an operation before or after it calls this function: `taken` is how many numbers
+    it has given to it before. `around` is whether the function awaits other calls of the code."""
 
     @functools.wraps(call)
     async def call_in_order(*args: Any, **kwargs: Any) -> Any:
@@ -96,17 +95,19 @@ def in_order(call: Call, *, taken: int = 0, around: bool = False) -> Call:
 
 
 def around_others(call: Call) -> Call:
-    """The same for `DBOS.asyncio_wait`."""
+    """Make of `DBOS.asyncio_wait` a function that returns in its turn; its arguments are calls."""
     return in_order(call, around=True)
 
 
 def children(call: Call) -> Call:
-    """The same for a child that is called: it has the number of its start and of its result."""
+    """Make of the call of an async child one that returns in its turn. DBOS has numbered its start
+    and its result before."""
     return in_order(call, taken=2)
 
 
 def steps(invoke_step: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for an async step that is called: it has its number."""
+    """Make of DBOS's call of a step one that returns in its turn, if the step is async. DBOS has
+    numbered it before."""
 
     @functools.wraps(invoke_step)
     def invoke_in_order(*args: Any, **kwargs: Any) -> Any:
@@ -151,7 +152,7 @@ def _after(flush: Callable[[], None], function: Callable[..., Any]) -> Callable[
 
 
 def streams(read: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., Any]:
-    """The same for each value that is read from a stream."""
+    """Make of a reader of streams one that yields each value in its turn."""
 
     @functools.wraps(read)
     async def read_in_order(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
@@ -168,77 +169,3 @@ def streams(read: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., Any
             await values.aclose()
 
     return read_in_order
-
-
-def results(get_result: Call) -> Call:
-    """The same for the result of a handle, which DBOS numbers when it has come: so its number is
-    part of the order, too."""
-
-    @functools.wraps(get_result)
-    async def get_in_order(handle: Any, polling_interval: float) -> Any:
-        order = current()
-        if order is None:
-            return await get_result(handle, polling_interval)
-        operation = order.enter()
-        return await awaited(operation, _recorded(handle, polling_interval, operation))
-
-    return get_in_order
-
-
-async def _recorded(handle: Any, polling_interval: float, operation: Operation) -> Any:
-    core: Any = _core
-    serializer, started = handle.dbos._serializer, int(time.time() * 1000)
-    failure: Exception | None = None
-    try:
-        result = await _result(handle, polling_interval)
-    except Exception as error:
-        failure, result = error, None
-    output = stored = None
-    if failure is None:
-        output, serialization = core.serialize_value(result, None, serializer)
-    else:
-        stored, serialization = core.serialize_exception(failure, None, serializer)
-    await operation.order.arrive(operation, ends=False)
-    await asyncio.to_thread(
-        handle.dbos._sys_db.record_get_result,
-        handle.workflow_id,
-        output,
-        stored,
-        serialization,
-        operation.order.context.snapshot_step_ctx(),
-        started_at_epoch_ms=started,
-    )
-    if failure is not None:
-        raise failure
-    return result
-
-
-async def _result(handle: Any, polling_interval: float) -> Any:
-    if isinstance(handle, _core.WorkflowHandleAsyncTask):
-        try:
-            return await asyncio.shield(handle.task)
-        except (
-            dbos_error.DBOSWorkflowCancelledError,
-            dbos_error.DBOSAwaitedWorkflowCancelledError,
-        ):
-            pass  # The database knows whether another execution has ended.
-    return await handle.dbos._sys_db.await_workflow_result_async(
-        handle.workflow_id, polling_interval
-    )
-
-
-def statuses(get_status: Call) -> Call:
-    """The same for the status of a handle, for which DBOS takes a number in another thread."""
-
-    @functools.wraps(get_status)
-    async def get_in_order(handle: Any) -> Any:
-        if current() is None:
-            return await get_status(handle)
-        status = await handle.dbos.get_workflow_status_async(
-            handle.workflow_id, shard_key=handle.shard_key
-        )
-        if status is None:
-            raise dbos_error.DBOSNonExistentWorkflowError("target", handle.workflow_id)
-        return status
-
-    return get_in_order

@@ -5,43 +5,43 @@ on which of several results came first, so another execution has to be given the
 
 Each call that async code awaits has a ticket: they are counted as the code makes them. Results that
 have come are handed over together, as a delivery; then the code goes on for some turns of the event
-loop before the next one. A delivery is noted with its place among all, and with the number that
-DBOS had last given to an operation. It is recorded before anything that was called after it.
+loop before the next one. A call that was cancelled is a delivery by itself: its code goes on when
+the delivery has its turn. Each is noted with its place among all, and with the last number that
+DBOS had given to an operation. It is recorded with the first operation that was called after it.
 
-While a run does one thing at a time, nothing needs to be noted. When a second call is made before
-the first has its result, that is noted, too. In a replay, a delivery is held until the code has
-called as much as it had then. What has no recorded place comes after all that is recorded was
-called: nothing that was recorded depends on it.
+While a run does one thing at a time, nothing is noted but what was cancelled. When a second call is
+made before the first has its result, that beginning takes a place, too. In a replay, a delivery is
+held until the code has called as much as it had then. What has no recorded place comes after all
+that is recorded was called: nothing that was recorded depends on it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextlib import suppress
 from typing import Any
 
 from .deliveries import Delivery
-from .flight import Flight, Operation
+from .flight import Abandonment, Flight, Operation, under_way
 from .held import Mismatch
-from .notes import Notes
+from .plan import Plan
 from .replay import Replay
 
 TURNS = 12
 """Turns of the event loop from one delivery to the next. A task goes on in the next turn, and its
-end is known two turns later to who waits for it, as `asyncio.gather`; so all have gone on by then,
-also with tasks that wait for tasks that wait for tasks."""
+end is known two turns later to who waits for it, as `asyncio.gather`. So there is time for five
+tasks that wait for each other, or for as many `await asyncio.sleep(0)`. Code that takes more turns
+before it calls something may be given the next delivery first."""
 
 PATIENCE_SECONDS = 60.0
 """How long a replay waits for code that calls nothing. Longer than most of what code may wait for
 outside of steps, such as an answer by HTTP."""
 
-
-under_way: ContextVar[Operation | None] = ContextVar("under_way", default=None)
-"""The operation that this code is a part of."""
+ANOTHER_ORDER = "(operations in another order)"
 
 
 class Order:
-    """The order of one execution. All but `record` and `stop` is for the event loop."""
+    """The order of one execution. All but `record`, `flush` and `stop` is for the event loop."""
 
     def __init__(
         self,
@@ -52,23 +52,21 @@ class Order:
         deviated: Callable[[Mismatch], BaseException],
     ) -> None:
         """`load` has the replay read what is recorded, `flush` records what is noted; `deviated`
-        stops the run, and returns what is raised in its code."""
-        self.context, self._replay = context, replay
+        stops the run, and returns what is raised in its code. The code runs in another task than
+        this; when this one is cancelled, the order no longer matters."""
+        self.context, self._replay, self._deliveries = context, replay, replay.deliveries
         self._load, self._flush, self._deviated = load, flush, deviated
-        self.loop = asyncio.get_running_loop()
+        self.loop, self._abandoned = asyncio.get_running_loop(), Abandonment()
         self._tickets = self._place = 0
-        self._notes = Notes(replay)
         self._flight = Flight()
-        self._cancelled: dict[int, float] = {}
-        """The calls that were cancelled and have no place yet, and after how many seconds."""
-        self._several = False
-        """Whether several calls were in flight, and not all of them have ended."""
-        self._noted = False
-        """Whether that is recorded."""
+        self._plan = Plan(replay, self._flight)
+        self._begun: int | None = None
+        """The place where several calls were in flight, until all of them have ended."""
         self._turns = 0
         """How many there are until the next delivery."""
         self._goes_on = False
         """Whether what is due is looked for in the next turn."""
+        self._loads = False
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -77,9 +75,8 @@ class Order:
         self._tickets += 1
         number = self.context.function_id - taken
         operation = Operation(self, self._tickets, number, around)
-        if self._flight and not self._several:
-            self._several = True
-            self._notes.begin(self._place, number)
+        if self._flight and self._begun is None:
+            self._begin(number)
         self._flight.begin(operation)
         self._go_on_soon()  # When it has taken its number.
         return operation
@@ -89,12 +86,10 @@ class Order:
 
         Raises what stops the run. An operation that does not end here arrives once more."""
         operation.ends = ends
-        if not self._replay.is_loaded:
-            await asyncio.to_thread(self._load)
         if self.closed:
             return
-        if not (self._several or self._place in self._replay.deliveries):
-            self._flight.hand_over(operation.ticket)
+        if self._is_sequential:
+            self._flight.hand_over(operation)
             self._place += 1
             return
         future = self._flight.come(operation)
@@ -103,32 +98,49 @@ class Order:
             await future
         except asyncio.CancelledError:
             if future.cancelled():
-                self.leave(operation, cancelled=True)
+                await self.leave(operation, cancelled=True)
+            else:
+                self._correct(operation)
             raise
         operation.number = self.context.function_id
 
-    def leave(self, operation: Operation, *, cancelled: bool) -> None:
-        """Note that nobody waits for an operation any more."""
-        if self._flight.leave(operation.ticket) and cancelled and not self.closed:
-            self._cancelled[operation.ticket] = time.monotonic() - operation.begun
-            self._place_cancelled()
-            self._go_on()
+    async def leave(self, operation: Operation, *, cancelled: bool) -> None:
+        """Note that nobody waits for an operation any more. If the code has cancelled it, wait
+        until it is to be told so; raises what stops the run."""
+        if operation not in self._flight:
+            return
+        if not cancelled or self.closed or self._abandoned:
+            self._flight.leave(operation)
+            return
+        operation.cancelled_after = time.monotonic() - operation.begun
+        future = self._flight.come(operation)
+        if self._plan.has_result(self._place, operation):
+            self._deviate(self.context.function_id, ANOTHER_ORDER)
+        self._go_on_soon()
+        while not (future.done() or self._abandoned):
+            with suppress(asyncio.CancelledError):  # It is about to be raised.
+                await asyncio.wait([future])
+        self._flight.leave(operation)
+        if future.done():
+            future.result()
 
     def record(self, connection: Any, workflow_id: str) -> None:
         """Record what is noted, in a transaction that records something of the run."""
+        self._replay.load(connection, workflow_id)
         operation = under_way.get()
-        if operation is None or operation.order is not self:
-            self._notes.record(connection, workflow_id, self.context.function_id)
+        if operation is None or operation.order is not self or operation.around:
+            self._deliveries.record(connection, workflow_id, self.context.function_id)
         else:
-            operation.recorded += self._notes.record(connection, workflow_id, operation.number)
+            number = operation.number
+            operation.recorded += self._deliveries.record(connection, workflow_id, number)
 
     def confirm(self, operation: Operation) -> None:
         """Forget what was recorded with an operation, whose transaction is committed."""
-        self._notes.confirm(operation.recorded)
+        self._deliveries.confirm(operation.recorded)
 
     def flush(self) -> None:
         """Record what is noted at once. In any thread."""
-        if not self._notes.are_empty:
+        if not self._deliveries.are_recorded:
             self._flush()
 
     def stop(self, error: BaseException) -> None:
@@ -142,6 +154,31 @@ class Order:
             self._timer.cancel()
         self._flight.end(error)
 
+    @property
+    def _is_sequential(self) -> bool:
+        is_planned = self._plan.at(self._place) is not None
+        return self._begun is None and self._replay.is_loaded and not is_planned
+
+    def _begin(self, number: int) -> None:
+        beginning = Delivery(self._place, number)
+        if self._plan.lacks(beginning):
+            self._deviate(number, ANOTHER_ORDER)
+        self._deliveries.add(beginning)
+        self._begun = self._place
+        self._place += 1
+
+    def _correct(self, operation: Operation) -> None:
+        """Note that an operation was cancelled in the turn in which its result was handed over: the
+        code is told only that. What was handed over together with others, or is recorded already,
+        stays a result."""
+        self._flight.leave(operation)
+        if self.closed or self._abandoned:
+            return
+        if self._plan.at(operation.place):
+            self._deviate(self.context.function_id, ANOTHER_ORDER)
+        seconds = time.monotonic() - operation.begun
+        self._deliveries.correct(operation.place, operation.ticket, seconds)
+
     def _go_on_soon(self) -> None:
         if self._flight.has_waiting and not self._turns and not self._goes_on:
             self._goes_on = True
@@ -149,49 +186,49 @@ class Order:
 
     def _go_on(self) -> None:
         self._goes_on = False
-        if self._turns or self.closed:
+        if self._turns or self.closed or not self._flight.has_waiting:
             return
-        self._place_cancelled()
-        if tickets := () if self._turns else self._due():
-            self._deliver(tickets)
-        elif self._flight.has_waiting and self._timer is None:
-            planned = self._replay.deliveries.get(self._place)
+        if not self._replay.is_loaded:
+            self._load_soon()
+        elif due := self._due():
+            self._deliver(due)
+        elif self._timer is None and not self.closed:
+            planned = self._plan.at(self._place)
             seconds = PATIENCE_SECONDS + ((planned and planned.cancelled_after) or 0)
             self._timer = self.loop.call_later(seconds, self._lose_patience, self._progress)
 
-    def _due(self) -> tuple[int, ...]:
-        """The tickets of what is to be handed over now."""
-        planned, number = self._replay.deliveries.get(self._place), self.context.function_id
-        if planned is None or not planned.tickets:
-            return () if self._lacks_calls else self._flight.waiting
-        if number > planned.number:
-            self._deviate(planned.number, "(operations in another order)")
-        is_due = number == planned.number and planned.cancelled_after is None
-        return planned.tickets if is_due and self._have_come(planned) else ()
+    def _load_soon(self) -> None:
+        if not self._loads:
+            self._loads = True
+            loading = self.loop.run_in_executor(None, self._load)
+            loading.add_done_callback(self._loaded)
 
-    @property
-    def _lacks_calls(self) -> bool:
-        """Whether what has no recorded place has to wait until more was called."""
-        noted = self._noted or self._place in self._replay.deliveries
-        return noted and self.context.function_id < self._replay.last
+    def _loaded(self, loading: asyncio.Future[None]) -> None:
+        self._loads = False
+        if error := loading.exception():
+            self._flight.end(error)
+        self._go_on()
 
-    def _have_come(self, planned: Delivery) -> bool:
-        """Whether all has come that is to be handed over before the code calls anything more.
+    def _due(self) -> list[Operation]:
+        planned, number = self._plan.at(self._place), self.context.function_id
+        if planned and number > planned.number:
+            self._deviate(planned.number, ANOTHER_ORDER)
+        return [] if self.closed else self._plan.due(self._place, number, self._begun)
 
-        What comes late would otherwise be late for code that waits outside of steps."""
-        if not all(map(self._flight.has_come, planned.tickets)):
-            return False
-        place, known = self._place, self._replay.deliveries
-        while (later := known.get(place := place + 1)) and later.number == planned.number:
-            if later.cancelled_after is None and any(map(self._flight.will_come, later.tickets)):
-                return False
-        return True
-
-    def _deliver(self, tickets: tuple[int, ...]) -> None:
-        self._notes.add(self._place, self.context.function_id, tickets)
-        for ticket in tickets:
-            self._flight.hand_over(ticket)
-        self._advance()
+    def _deliver(self, operations: list[Operation]) -> None:
+        tickets = tuple(each.ticket for each in operations)
+        cancelled_after = operations[0].cancelled_after
+        delivery = Delivery(self._place, self.context.function_id, tickets, cancelled_after)
+        if self._begun is not None or cancelled_after is not None:
+            self._deliveries.add(delivery)
+        for each in operations:
+            each.place = self._place
+            self._flight.hand_over(each)
+        self._place += 1
+        if not self._flight:
+            self._begun = None
+        self._turns = TURNS
+        self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._turns -= 1
@@ -200,49 +237,18 @@ class Order:
         else:
             self._go_on()
 
-    def _place_cancelled(self) -> None:
-        while self._cancelled:
-            planned = self._replay.deliveries.get(self._place)
-            if planned is None or not planned.tickets:
-                if self._lacks_calls:
-                    return
-                ticket = next(iter(self._cancelled))
-                number, seconds = self.context.function_id, self._cancelled[ticket]
-                self._notes.add(self._place, number, (ticket,), seconds)
-            else:
-                ticket = planned.tickets[0]
-                if planned.cancelled_after is None or ticket not in self._cancelled:
-                    return
-            del self._cancelled[ticket]
-            self._advance()
-
-    def _advance(self) -> None:
-        self._noted = self._noted or self._place in self._replay.deliveries
-        self._place += 1
-        if not self._flight:
-            self._several = self._noted = False
-        if not self._turns:
-            self.loop.call_soon(self._turn)
-        self._turns = TURNS
-
     def _lose_patience(self, before: tuple[int, ...]) -> None:
         self._timer = None
-        if self._flight.has_waiting and before == self._progress and not self._is_coming:
-            self._deviate(self.context.function_id, f"(nothing for {PATIENCE_SECONDS:g} s)")
+        number = self.context.function_id
+        is_coming = self._plan.is_coming(self._place, number)
+        if self._flight.has_waiting and before == self._progress and not is_coming:
+            self._deviate(number, f"(nothing for {PATIENCE_SECONDS:g} s)")
         else:
             self._go_on()
 
     @property
     def _progress(self) -> tuple[int, ...]:
         return self._tickets, self._place, self.context.function_id
-
-    @property
-    def _is_coming(self) -> bool:
-        """Whether DBOS has yet to find what is to be handed over, as without Postgres."""
-        planned = self._replay.deliveries.get(self._place)
-        if planned is None or planned.number != self.context.function_id:
-            return False
-        return planned.cancelled_after is None and any(map(self._flight.will_come, planned.tickets))
 
     def _deviate(self, number: int, calls: str) -> None:
         """Stop the run: what the code was given in another order could be given to others."""

@@ -28,7 +28,8 @@ from .settings import Settings
 from .threads import Pools
 
 REHEARSAL_SECONDS = 5.0
-"""How long the code of one run may take to be replayed. It waits for nothing that is recorded."""
+"""How long the code of one run may take to be replayed, beside the timeouts of what it has called:
+those begin anew. It waits for nothing else that is recorded."""
 
 
 class Ended(dbos_error.DBOSBaseException):
@@ -188,9 +189,10 @@ def rehearse(dbos: Any, run: Run) -> str | None:
     problems: list[str] = []
     thread = threading.Thread(target=_execute, args=[dbos, run, problems], daemon=True)
     thread.start()
-    thread.join(REHEARSAL_SECONDS)
+    seconds = REHEARSAL_SECONDS + run.replay.deliveries.seconds
+    thread.join(seconds)
     if thread.is_alive():
-        return f"its code runs for longer than {REHEARSAL_SECONDS:g} s without a step"
+        return f"its code runs for longer than {seconds:g} s without a step"
     return str(run.mismatch) if run.mismatch else next(iter(problems), None)
 
 

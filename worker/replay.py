@@ -3,13 +3,16 @@
 import json
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from . import deliveries, tables
-from .deliveries import Delivery
+from . import tables
+from .deliveries import Deliveries
 from .held import Mismatch
+
+if TYPE_CHECKING:
+    from .order import Order
 
 WAITS = ("DBOS.recv", "DBOS.getEvent")
 """Operations that take two numbers: the second is that of a `DBOS.sleep`, their timeout, and is
@@ -33,10 +36,10 @@ class Replay:
         self._timeouts: set[int] = set()
         self.last = 0
         """The last number that is recorded."""
-        self.deliveries: dict[int, Delivery] = {}
-        """The recorded order of what async code was given, by place."""
-        self.inherited = False
-        """Whether that is recorded of the run from which this one was forked."""
+        self.deliveries = Deliveries()
+        """The order of what async code was given, and is given."""
+        self.order: Order | None = None
+        """What gives it to the code of an async run."""
         self._left: set[int] = set()
         """What is recorded and was not called yet; without what DBOS does not look at."""
 
@@ -46,9 +49,10 @@ class Replay:
             if self._names is None:
                 # Not built anew each time, as it is read for every execution.
                 parameters = {"workflow": workflow_id}
-                recorded = conn.exec_driver_sql(tables.RECORDED_NAMES, parameters).fetchall()
-                # Without them, this is the first execution.
-                ordered = recorded and conn.exec_driver_sql(tables.DELIVERIES, parameters)
+                found = conn.exec_driver_sql(tables.RECORDED_NAMES, parameters).fetchall()
+                recorded = [row for row in found if row[0] is not None]
+                has_order = len(recorded) < len(found)
+                ordered = conn.exec_driver_sql(tables.DELIVERIES, parameters) if has_order else ()
                 self.read(recorded, ordered)
 
     def read(self, recorded: Iterable[Any], ordered: Iterable[Any] = ()) -> None:
@@ -60,7 +64,7 @@ class Replay:
             if until is not None and _is_timeout(completed_at, until):
                 self._timeouts.add(number)
         self.last = max(names, default=0)
-        self.deliveries, self.inherited = deliveries.known(ordered, self.last)
+        self.deliveries.read(ordered, self.last)
         self._names, self._left = names, set(filter(self._is_looked_at(names), names))
 
     def begins(self, function_id: int, name: str) -> bool:

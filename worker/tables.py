@@ -445,34 +445,49 @@ select function_id, function_name, completed_at_epoch_ms,
     case when function_name = 'DBOS.sleep' then output end
 from dbos.operation_outputs
 where workflow_uuid = %(workflow)s
+union all
+select null, null, null, null
+where exists (select from catalog.deliveries where workflow_uuid = %(workflow)s)
+    or exists (
+        select from dbos.workflow_status
+        where workflow_uuid = %(workflow)s and forked_from is not null
+    )
 """
+"""What is recorded of a run; the last row has no number, and says that there may be an order."""
 
 DELIVERIES = """
-select d.place, d.number, d.tickets, d.since, d.cancelled_after,
-    d.workflow_uuid <> %(workflow)s as inherited
-from catalog.deliveries d
-where d.workflow_uuid = coalesce(
-    (select workflow_uuid from catalog.deliveries where workflow_uuid = %(workflow)s limit 1),
-    (select forked_from from dbos.workflow_status where workflow_uuid = %(workflow)s)
+with recursive origins as (
+    select %(workflow)s::text as workflow_uuid, 0 as generation
+    union all
+    select w.forked_from, o.generation + 1
+    from origins o
+    join dbos.workflow_status w using (workflow_uuid)
+    where w.forked_from is not null
+        and not exists (select from catalog.deliveries d where d.workflow_uuid = o.workflow_uuid)
 )
+select d.place, d.number, d.tickets, d.cancelled_after, o.generation > 0 as inherited
+from origins o
+join catalog.deliveries d using (workflow_uuid)
 """
+"""The order of a run; as long as it has recorded none, that of the run from which it was forked,
+and so on."""
 
 RECORD_DELIVERIES = text("""
-with overtaken as (
-    delete from catalog.deliveries where workflow_uuid = :workflow_id and place > :last
+with others as (
+    delete from catalog.deliveries
+    where :are_all_there_is and workflow_uuid = :workflow_id
+        and place <> all (cast(:places as integer[]))
 )
-insert into catalog.deliveries as d (
-    workflow_uuid, place, number, tickets, since, cancelled_after
-)
-select :workflow_id, place, number, tickets::integer[], since, cancelled_after
+insert into catalog.deliveries as d (workflow_uuid, place, number, tickets, cancelled_after)
+select :workflow_id, place, number, tickets::integer[], cancelled_after
 from unnest(
     cast(:places as integer[]), cast(:numbers as integer[]), cast(:tickets as text[]),
-    cast(:since as integer[]), cast(:cancelled_after as real[])
-) as r (place, number, tickets, since, cancelled_after)
+    cast(:cancelled_after as real[])
+) as r (place, number, tickets, cancelled_after)
 on conflict (workflow_uuid, place) do update set
-    number = excluded.number, tickets = excluded.tickets, since = excluded.since,
-    cancelled_after = excluded.cancelled_after
-where (d.number, d.tickets) is distinct from (excluded.number, excluded.tickets)
+    number = excluded.number, tickets = excluded.tickets, cancelled_after = excluded.cancelled_after
+where (d.number, d.tickets, d.cancelled_after)
+    is distinct from (excluded.number, excluded.tickets, excluded.cancelled_after)
 """)
 
 RECORDED = """

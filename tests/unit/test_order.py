@@ -1,6 +1,7 @@
 """What async code is given, and when, in a first execution and in a replay of it."""
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -8,13 +9,31 @@ from typing import Any
 
 import pytest
 
-from worker import deliveries, operations, order
+from worker import operations, order, tables
 from worker.deliveries import Delivery
 from worker.held import Mismatch
 from worker.order import Order
 from worker.replay import Replay
 
-Rows = list[tuple[Any, ...]]
+Rows = dict[int, Delivery]
+
+
+class Catalog:
+    """A connection to the rows of one run; does what `tables.RECORD_DELIVERIES` says."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = dict(rows)
+
+    def execute(self, statement: Any, parameters: dict[str, Any]) -> None:
+        """Write what is noted."""
+        assert statement is tables.RECORD_DELIVERIES
+        tickets = [tuple(json.loads(f"[{each[1:-1]}]")) for each in parameters["tickets"]]
+        columns = (parameters["places"], parameters["numbers"], tickets)
+        written = {
+            each.place: each for each in map(Delivery, *columns, parameters["cancelled_after"])
+        }
+        kept = {} if parameters["are_all_there_is"] else self.rows
+        self.rows = {**kept, **written}
 
 
 class Stopped(Exception):
@@ -27,17 +46,24 @@ def nothing() -> None: ...
 class Execution:
     """One execution of some code; its operations take as long as chance will have it."""
 
-    def __init__(self, recorded: "Execution | None" = None, upto: int = 0) -> None:
+    def __init__(
+        self, before: "Execution | None" = None, upto: int = 0, *, forks: bool = False
+    ) -> None:
         """`upto` is the last number that an execution before has recorded."""
         self.names: list[str] = []
+        self.recorded = before.names[:upto] if before else []
         self.mismatch: Mismatch | None = None
-        self.upto = upto if recorded else 0
         self._context = SimpleNamespace(function_id=0)
         self._replay = Replay()
-        self._rows: dict[int, Delivery] = {}
-        names = recorded.names[:upto] if recorded else []
-        rows = [(*each, False) for each in recorded._rows.values()] if recorded else []
-        self._replay.read([(n, name, 0, None) for n, name in enumerate(names, 1)], rows)
+        found = before.rows if before else {}
+        self._catalog = Catalog({} if forks else found)
+        rows = [(*each, forks) for each in found.values()]
+        self._replay.read([(n, name, 0, None) for n, name in enumerate(self.recorded, 1)], rows)
+
+    @property
+    def rows(self) -> Rows:
+        """The order that is recorded."""
+        return self._catalog.rows
 
     def run(self, code: "Code") -> Any:
         """What the code returns."""
@@ -59,11 +85,12 @@ class Execution:
         return await operations.awaited(operation, self._execute(name, number, seconds))
 
     async def _execute(self, name: str, number: int, seconds: float | None) -> str:
-        known = number <= self.upto
-        await asyncio.sleep(random.random() / 200 if known or seconds is None else seconds)
-        if not known:
-            for each in self._order._notes._notes.values():
-                self._rows[each.place] = each
+        if number <= len(self.recorded):
+            assert name == self.recorded[number - 1]
+            seconds = None
+        await asyncio.sleep(random.random() / 200 if seconds is None else seconds)
+        if number > len(self.recorded):
+            self._order.record(self._catalog, "workflow")
         return name
 
     def _deviated(self, mismatch: Mismatch) -> Stopped:
@@ -99,7 +126,7 @@ async def first_completed(run: Execution) -> Any:
 
 async def as_completed(run: Execution) -> Any:
     """The same with `as_completed`."""
-    calls = [run.call(f"{n}") for n in range(6)]
+    calls = [asyncio.create_task(run.call(f"{n}")) for n in range(6)]
     return [await run.call(f"after {await each}") for each in asyncio.as_completed(calls)]
 
 
@@ -134,7 +161,44 @@ async def cancelled(run: Execution) -> Any:
     return await asyncio.gather(chain("x"), patient("p"), chain("y"))
 
 
-CODES = [gathered, first_completed, as_completed, grouped, cancelled]
+async def patient(run: Execution, name: str, seconds: float) -> str:
+    """Call what never comes, and then something else."""
+    try:
+        return await asyncio.wait_for(run.call(name, 9), seconds)
+    except TimeoutError:
+        return await run.call(f"{name} again")
+
+
+async def cancelled_after_others(run: Execution) -> Any:
+    """What is cancelled later when all of it is executed, is cancelled first in a replay."""
+
+    async def later() -> str:
+        for n in range(3):
+            await run.call(f"{n}", 0.04)
+        return await patient(run, "later", 0.1)
+
+    return await asyncio.gather(patient(run, "first", 0.15), later())
+
+
+async def cancelled_together(run: Execution) -> Any:
+    """The same timeout for several calls, and one in the middle of a chain."""
+
+    async def chain() -> list[str]:
+        return [await run.call(f"{n}", 0.01) for n in range(9)]
+
+    names = "abcdef"
+    return await asyncio.gather(chain(), *(patient(run, name, 0.05) for name in names))
+
+
+CODES = [
+    gathered,
+    first_completed,
+    as_completed,
+    grouped,
+    cancelled,
+    cancelled_after_others,
+    cancelled_together,
+]
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.__name__)
@@ -147,7 +211,7 @@ def test_a_replay_gives_everything_in_the_recorded_order(code: Code) -> None:
             replay = Execution(first, upto)
             replay.run(code)
 
-            assert replay.mismatch is None
+            assert (upto, replay.mismatch) == (upto, None)
             assert replay.names[:upto] == first.names[:upto]
 
 
@@ -161,7 +225,7 @@ def test_one_after_the_other_notes_nothing() -> None:
     first = Execution()
     first.run(sequence)
 
-    assert first._rows == {}
+    assert first.rows == {}
 
 
 def test_what_never_comes_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,15 +244,3 @@ def test_what_never_comes_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None
         replay.run(changed)
 
     assert replay.mismatch == Mismatch(4, first.names[3], "(nothing for 0.2 s)")
-
-
-ROW = Delivery(place=3, number=7, tickets=(5, 4), since=6)
-
-
-@pytest.mark.parametrize(
-    ("last", "known"), [(8, ROW), (7, Delivery(3, 6, (), 6)), (6, None), (0, None)]
-)
-def test_what_nothing_recorded_depends_on_has_no_place(last: int, known: Delivery | None) -> None:
-    """It was not forked, was rewound, or is to come anew."""
-    assert ROW.known(last) == known
-    assert deliveries.known([(*ROW, True)], last) == ({3: known} if known else {}, bool(known))
