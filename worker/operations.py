@@ -120,8 +120,8 @@ def steps(invoke_step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def transactions(run_tx_step: Callable[..., Any]) -> Callable[..., Any]:
-    """Make of a datasource's `run_tx_step` one that records the order before its own checkpoint:
-    that may be in another database. Also of the async one."""
+    """Make of a datasource's `run_tx_step`, sync or async, one that records the order before it
+    writes its own checkpoint: that may be in another database."""
 
     @functools.wraps(run_tx_step)
     def run(self: Any, options: Any, function: Any, *args: Any, **kwargs: Any) -> Any:

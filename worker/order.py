@@ -29,9 +29,9 @@ from .replay import Replay
 
 TURNS = 12
 """Turns of the event loop from one delivery to the next. A task goes on in the next turn, and its
-end is known two turns later to who waits for it, as `asyncio.gather`. So there is time for five
-tasks that wait for each other, or for as many `await asyncio.sleep(0)`. Code that takes more turns
-before it calls something may be given the next delivery first."""
+end is known two turns later to who waits for it, as `asyncio.gather`: there is time for five tasks
+that wait for each other. Code that takes more turns until it calls something, as one with many
+`asyncio.sleep(0)`, may be given the next delivery before."""
 
 PATIENCE_SECONDS = 60.0
 """How long a replay waits for code that calls nothing. Longer than most of what code may wait for
@@ -64,19 +64,16 @@ class Order:
         """The place where several calls were in flight, until all of them have ended."""
         self._turns = 0
         """How many there are until the next delivery."""
-        self._goes_on = False
-        """Whether what is due is looked for in the next turn."""
-        self._loads = False
+        self._goes_on = self._loads = self.closed = False
+        """`_goes_on` is whether what is due is looked for in the next turn."""
         self._timer: asyncio.TimerHandle | None = None
-        self.closed = False
 
     def enter(self, *, taken: int = 0, around: bool = False) -> Operation:
         """Note that an operation is called, which has taken so many numbers already."""
         self._tickets += 1
-        number = self.context.function_id - taken
-        operation = Operation(self, self._tickets, number, around)
+        operation = Operation(self, self._tickets, self.context.function_id - taken, around)
         if self._flight and self._begun is None:
-            self._begin(number)
+            self._begin(operation.number)
         self._flight.begin(operation)
         self._go_on_soon()  # When it has taken its number.
         return operation
@@ -107,9 +104,8 @@ class Order:
     async def leave(self, operation: Operation, *, cancelled: bool) -> None:
         """Note that nobody waits for an operation any more. If the code has cancelled it, wait
         until it is to be told so; raises what stops the run."""
-        if operation not in self._flight:
-            return
-        if not cancelled or self.closed or self._abandoned:
+        counts = cancelled and operation in self._flight
+        if not counts or self.closed or self._abandoned:
             self._flight.leave(operation)
             return
         operation.cancelled_after = time.monotonic() - operation.begun
@@ -130,9 +126,9 @@ class Order:
         operation = under_way.get()
         if operation is None or operation.order is not self or operation.around:
             self._deliveries.record(connection, workflow_id, self.context.function_id)
-        else:
-            number = operation.number
-            operation.recorded += self._deliveries.record(connection, workflow_id, number)
+            return
+        number = operation.number
+        operation.recorded += self._deliveries.record(connection, workflow_id, number)
 
     def confirm(self, operation: Operation) -> None:
         """Forget what was recorded with an operation, whose transaction is committed."""
@@ -168,9 +164,9 @@ class Order:
         self._place += 1
 
     def _correct(self, operation: Operation) -> None:
-        """Note that an operation was cancelled in the turn in which its result was handed over: the
-        code is told only that. What was handed over together with others, or is recorded already,
-        stays a result."""
+        """Note that a call was cancelled in the turn in which its result was handed over: its code
+        knows only that. It stays a result if others were handed over with it, or if that is
+        recorded by now."""
         self._flight.leave(operation)
         if self.closed or self._abandoned:
             return
@@ -216,11 +212,10 @@ class Order:
         return [] if self.closed else self._plan.due(self._place, number, self._begun)
 
     def _deliver(self, operations: list[Operation]) -> None:
-        tickets = tuple(each.ticket for each in operations)
-        cancelled_after = operations[0].cancelled_after
-        delivery = Delivery(self._place, self.context.function_id, tickets, cancelled_after)
-        if self._begun is not None or cancelled_after is not None:
-            self._deliveries.add(delivery)
+        tickets, after = tuple(each.ticket for each in operations), operations[0].cancelled_after
+        if self._begun is not None or after is not None:
+            number = self.context.function_id
+            self._deliveries.add(Delivery(self._place, number, tickets, after))
         for each in operations:
             each.place = self._place
             self._flight.hand_over(each)
@@ -240,8 +235,8 @@ class Order:
     def _lose_patience(self, before: tuple[int, ...]) -> None:
         self._timer = None
         number = self.context.function_id
-        is_coming = self._plan.is_coming(self._place, number)
-        if self._flight.has_waiting and before == self._progress and not is_coming:
+        is_slow = before != self._progress or self._plan.is_coming(self._place, number)
+        if self._flight.has_waiting and not is_slow:
             self._deviate(number, f"(nothing for {PATIENCE_SECONDS:g} s)")
         else:
             self._go_on()
@@ -253,5 +248,5 @@ class Order:
     def _deviate(self, number: int, calls: str) -> None:
         """Stop the run: what the code was given in another order could be given to others."""
         rest = self._replay.rest(number)
-        recorded = rest or Mismatch(number + 1, "nothing", None)
-        self.close(self._deviated(recorded._replace(expected=calls)))
+        mismatch = rest or Mismatch(number + 1, "nothing", None)
+        self.close(self._deviated(mismatch._replace(expected=calls)))

@@ -407,6 +407,7 @@ def wrong_clock(database: str, version: str) -> Iterator[None]:
         ("b", "now()", "calls 'b'; it is tried again when a worker of that version starts"),
         (None, "now()", "ends before it; it is tried again when a worker of that version"),
         ("b", "'-infinity'", "calls 'b'; it is tried again as soon as a worker takes it."),
+        ("(another order)", "now()", "goes on differently (another order); it is tried again"),
     ],
 )
 def test_its_code_has_changed(

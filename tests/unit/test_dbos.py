@@ -4,6 +4,8 @@ An upgrade that breaks an assumption fails here, and says which.
 """
 
 import asyncio
+import functools
+import gc
 import importlib
 import inspect
 import json
@@ -46,8 +48,9 @@ from dbos._utils import LoopAwareEvent
 from local_dev.bench.stage import APPLICATION, enqueue
 from tests.conftest import NewDatabase
 from tests.rows import declare_queue, hold, record, update
-from worker import internals, lost, ownership, retries, threads, waits
+from worker import internals, lost, mismatch, ownership, retries, threads, waits
 from worker.clock import Clock, steady
+from worker.held import Mismatch
 from worker.listener import Listener
 from worker.mismatch import CodeChanged, Mismatches
 
@@ -812,13 +815,14 @@ def test_dbos_looks_at_each_operation_with_one_method(database: str) -> None:
         record(database, each, 1, "recorded", output="1")
 
     with system_database(database) as dbos:
-        begin_execution(dbos, workflow_id)
+        execution = begin_execution(dbos, workflow_id)
         with pytest.raises(CodeChanged, match=r"step 1 is recorded as 'recorded', and .* 'called'"):
             dbos.check_operation_execution(workflow_id, 1, "called")
         with pytest.raises(CodeChanged):
             dbos.check_operation_execution(workflow_id, 2, "more of it")
         with pytest.raises(CodeChanged):
             dbos._check_owner_txn(None, workflow_id, "owner")  # type: ignore[arg-type]
+        assert execution
     with (
         system_database(database, PicklesNothing()) as dbos,
         pytest.raises(dbos_error.DBOSUnexpectedStepError),
@@ -864,12 +868,16 @@ def test_a_handle_of_dbos_records_a_result_when_it_has_come(handle: str) -> None
 
 
 IN_ORDER = """
-from dbos import DBOS
+from dbos import DBOS, _core
 from worker import internals
 
+def order_of(dbos, context): ...
+
 before = {name: getattr(DBOS, name) for name in vars(DBOS) if name.endswith("_async")}
-internals.give_results_in_order(lambda dbos, context: None)
-internals.give_results_in_order(lambda dbos, context: None)
+internals.give_results_in_order(order_of)
+once = _core._dropping_datasource_checkpoints
+internals.give_results_in_order(order_of)
+assert _core._dropping_datasource_checkpoints is once, "one run would have two orders"
 same = [name for name, method in before.items() if getattr(DBOS, name) == method]
 assert same == ["read_stream_async"], same
 assert DBOS.recv_async.__wrapped__ == before["recv_async"]
@@ -885,11 +893,49 @@ def test_whatever_is_awaited_of_dbos_is_given_in_order(root: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def begin_execution(dbos: SystemDatabase, workflow_id: str) -> None:
-    """Do what DBOS does before it calls a workflow."""
+def begin_execution(dbos: SystemDatabase, workflow_id: str) -> Any:
+    """What DBOS keeps of an execution until it has ended, or is given up."""
     instance: Any = SimpleNamespace(_sys_db=dbos)
     status: Any = {"workflow_uuid": workflow_id}
-    _core._get_wf_invoke_func(instance, status)
+    return _core._get_wf_invoke_func(instance, status)
+
+
+def test_dbos_gives_up_a_cancelled_execution_without_a_word(database: str) -> None:
+    """`Pending._wrap` does not call what it has got from `_get_wf_invoke_func`."""
+    mismatches = Mismatches()
+    begin = mismatches.ended(lambda dbos, status: lambda function: function())
+    context: Any = SimpleNamespace(workflow_id="cancelled", owner_xid="owner", function_id=0)
+
+    async def cancel() -> int:
+        with system_database(database) as system:
+            instance: Any = SimpleNamespace(_sys_db=system)
+
+            async def sleep() -> None:
+                assert mismatches.order(instance, context)
+                await asyncio.sleep(60)
+
+            prepare = functools.partial(begin, instance, {"workflow_uuid": "cancelled"})
+            task = asyncio.create_task(_outcome.Pending._wrap(sleep, prepare))
+            await asyncio.sleep(0.2)
+            under_way = len(mismatches._replays)
+            task.cancel()
+            await asyncio.wait([task])
+            return under_way
+
+    assert asyncio.run(cancel()) == 1
+    gc.collect()
+    assert len(mismatches._replays) == 0
+
+
+def test_a_run_that_is_stopped_is_forgotten_after_many_others() -> None:
+    """Nothing of it is under way any more then."""
+    mismatches = Mismatches()
+
+    for number in range(mismatch.MOST_STOPPED + 1):
+        mismatches._stop(f"{number}", Mismatch(1, "a", "b"))
+
+    assert len(mismatches._stopped) == mismatch.MOST_STOPPED
+    assert f"{mismatch.MOST_STOPPED}" in mismatches._stopped
 
 
 class PicklesNothing(DBOSPortableJSONSerializer):
@@ -908,8 +954,7 @@ def test_a_wait_records_its_timeout_first_and_unlike_a_sleep(database: str) -> N
     with system_database(database) as dbos:
         dbos.record_sleep(waits, 2, 600)
         dbos.record_sleep(sleeps, 2, 600, project_completion_time=True)
-        for each in (waits, sleeps):
-            begin_execution(dbos, each)
+        executions = [begin_execution(dbos, each) for each in (waits, sleeps)]
         fits = [
             dbos.check_operation_execution(waits, 1, "DBOS.recv"),
             dbos.check_operation_execution(waits, 1, "DBOS.getEvent"),
@@ -918,4 +963,5 @@ def test_a_wait_records_its_timeout_first_and_unlike_a_sleep(database: str) -> N
         with pytest.raises(CodeChanged, match="the code calls 'a step'"):
             dbos.check_operation_execution(waits, 1, "a step")
 
+    assert all(executions)
     assert fits == [None] * 3

@@ -1,16 +1,19 @@
 """What async code is given, and when, in a first execution and in a replay of it."""
 
 import asyncio
+import gc
 import json
 import random
+import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from worker import operations, order, tables
-from worker.deliveries import Delivery
+from worker import handles, operations, order, tables
+from worker.deliveries import OWN, Deliveries, Delivery
 from worker.held import Mismatch
 from worker.order import Order
 from worker.replay import Replay
@@ -53,10 +56,13 @@ class Execution:
         self.names: list[str] = []
         self.recorded = before.names[:upto] if before else []
         self.mismatch: Mismatch | None = None
+        self.slow = False
+        """Whether nothing comes that is recorded."""
         self._context = SimpleNamespace(function_id=0)
         self._replay = Replay()
         found = before.rows if before else {}
         self._catalog = Catalog({} if forks else found)
+        """A fork finds the rows of another run."""
         rows = [(*each, forks) for each in found.values()]
         self._replay.read([(n, name, 0, None) for n, name in enumerate(self.recorded, 1)], rows)
 
@@ -76,9 +82,9 @@ class Execution:
         finally:
             self._order.close()
 
-    async def call(self, name: str, seconds: float | None = None) -> str:
+    async def call(self, name: str, seconds: float | None = None, *, around: bool = False) -> str:
         """An operation, which returns its name; like a step, it records what is not recorded."""
-        operation = self._order.enter()
+        operation = self._order.enter(around=around)
         self._context.function_id += 1
         self.names.append(name)
         number = self._context.function_id
@@ -87,7 +93,7 @@ class Execution:
     async def _execute(self, name: str, number: int, seconds: float | None) -> str:
         if number <= len(self.recorded):
             assert name == self.recorded[number - 1]
-            seconds = None
+            seconds = 60 if self.slow else None
         await asyncio.sleep(random.random() / 200 if seconds is None else seconds)
         if number > len(self.recorded):
             self._order.record(self._catalog, "workflow")
@@ -244,3 +250,258 @@ def test_what_never_comes_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None
         replay.run(changed)
 
     assert replay.mismatch == Mismatch(4, first.names[3], "(nothing for 0.2 s)")
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ("b", "calls 'b'"),
+        (None, "ends before it"),
+        ("(another order)", "goes on differently (another order)"),
+    ],
+)
+def test_a_mismatch_says_what_the_code_does(expected: str | None, said: str) -> None:
+    """What stands in parentheses is not the name of a step."""
+    mismatch = Mismatch(2, "a", expected)
+
+    assert str(mismatch) == f"step 2 is recorded as 'a', and the code {said}"
+
+
+def test_the_timeouts_of_a_run_take_their_time_again() -> None:
+    """A rehearsal gives it as much more."""
+    deliveries = Deliveries()
+    deliveries.read([(0, 1, [1], 2.0, False), (1, 1, [2], None, False), (2, 1, [3], 4.5, False)], 2)
+
+    assert deliveries.seconds == 6.5
+
+
+def test_an_error_of_a_handle_is_freed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its traceback does not refer to a frame that refers to it."""
+
+    class Failed(Exception): ...
+
+    async def fail(*args: Any) -> None:
+        raise Failed
+
+    async def nothing_recorded(*args: Any) -> None: ...
+
+    monkeypatch.setattr(handles, "_result", fail)
+    monkeypatch.setattr(handles, "_record", nothing_recorded)
+
+    def failure() -> "weakref.ref[Failed]":
+        operation: Any = None
+        try:
+            handles._recorded(None, 1, operation).send(None)
+        except Failed as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    gc.disable()
+    try:
+        assert failure()() is None
+    finally:
+        gc.enable()
+
+
+async def sequential(run: Execution) -> None:
+    """One after the other."""
+    for n in range(6):
+        await run.call(f"{n}")
+
+
+@pytest.mark.parametrize("forks", [True, False], ids=["forked", "rewound"])
+def test_the_order_of_another_history_is_not_taken_for_the_own(forks: bool) -> None:
+    """A gather began at the second step; the code from there on is sequential now."""
+
+    async def gathers(run: Execution) -> None:
+        await run.call("0")
+        await asyncio.gather(*(run.call(f"{n}") for n in range(1, 6)))
+        await run.call("last")
+
+    first = Execution()
+    first.run(gathers)
+    second = Execution(first, 1, forks=forks)
+    second.run(sequential)
+    third = Execution(second, 6)
+    third.run(sequential)
+
+    assert second.rows == {OWN.place: OWN}
+    assert (third.names, third.mismatch) == (second.names, None)
+
+
+def test_a_fork_records_the_order_that_it_has_from_its_origin() -> None:
+    """Of the origin it knows what was followed by something that is forked."""
+    first = Execution()
+    first.run(gathered)
+    forked = Execution(first, 14, forks=True)
+    forked.run(gathered)
+    again = Execution(forked, len(forked.names))
+    again.run(gathered)
+
+    known = {place: each for place, each in first.rows.items() if each.number < 14}
+    assert known.items() <= forked.rows.items()
+    assert (again.names, again.mismatch) == (forked.names, None)
+
+
+def test_an_operation_records_what_was_noted_before_it_was_called() -> None:
+    """What is noted later may come in another order, as nothing recorded depends on it."""
+    deliveries, catalog = Deliveries(), Catalog({})
+    for place, number in enumerate([3, 4, 4, 6]):
+        deliveries.add(Delivery(place, number, (place + 1,)))
+
+    recorded = [
+        [each.place for each in deliveries.record(catalog, "workflow", number)]
+        for number in (2, 4, 4)
+    ]
+    deliveries.confirm(deliveries.record(catalog, "workflow", 4))
+    rest = deliveries.record(catalog, "workflow", 9)
+
+    assert recorded == [[], [0, 1, 2], [0, 1, 2]]
+    assert [each.place for each in rest] == [3]
+    assert [*catalog.rows] == [0, 1, 2, 3]
+
+
+ROW = Delivery(place=3, number=7, tickets=(5, 4))
+
+
+@pytest.mark.parametrize("inherited", [True, False], ids=["inherited", "own"])
+@pytest.mark.parametrize(("last", "known"), [(8, True), (7, False), (0, False)])
+def test_what_nothing_recorded_depends_on_has_no_place(
+    last: int, known: bool, inherited: bool
+) -> None:
+    """It was not forked, was rewound, or is to come anew: the first record says so."""
+    deliveries, catalog = Deliveries(), Catalog({} if inherited else {3: ROW})
+
+    deliveries.read([(*ROW, inherited)], last)
+    settles = not deliveries.are_recorded
+    deliveries.record(catalog, "workflow", last)
+
+    assert deliveries.recorded == ({3: ROW} if known else {})
+    assert settles is (inherited or not known)
+    assert catalog.rows == ({3: ROW} if known else {-1: OWN})
+
+
+def test_what_is_called_within_another_operation_records_the_order() -> None:
+    """Tasks that `DBOS.asyncio_wait` makes belong to it, also when it has ended."""
+
+    async def waits(run: Execution) -> Any:
+        async def chain(name: str) -> list[str]:
+            return [await run.call(f"{name}.{n}", 0.01) for n in range(3)]
+
+        operation = run._order.enter(around=True)
+        run._context.function_id += 1
+        run.names.append("wait")
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def wait() -> None:
+            tasks.extend(asyncio.create_task(chain(name)) for name in "ab")
+            await asyncio.wait(tasks, timeout=0.001)
+
+        await operations.awaited(operation, wait())
+        return await asyncio.gather(*tasks)
+
+    first = Execution()
+    first.run(waits)
+
+    assert len(first.rows) > 2
+
+
+def test_a_call_that_has_another_end_this_time_stops_the_run() -> None:
+    """The timer was slower than the result, and is faster in the replay."""
+
+    async def patient_chain(run: Execution, seconds: float) -> Any:
+        async def chain() -> list[str]:
+            return [await run.call(f"{n}", 0.01) for n in range(4)]
+
+        async def patient() -> str:
+            return await asyncio.wait_for(run.call("patient", 0.025), seconds)
+
+        return await asyncio.gather(chain(), patient())
+
+    first = Execution()
+    first.run(lambda run: patient_chain(run, 1))
+    replay = Execution(first, 5)
+    replay.slow = True
+
+    with pytest.raises(Stopped):
+        replay.run(lambda run: patient_chain(run, 0.02))
+
+    assert replay.mismatch
+
+
+def test_what_is_cancelled_in_the_turn_of_its_result_is_noted_as_cancelled() -> None:
+    """Its code was told that, and nothing of the result."""
+
+    async def too_late(run: Execution) -> Any:
+        task = asyncio.create_task(run.call("late", 0.01))
+        hand_over = run._order._flight.hand_over
+
+        def cancel_and_hand_over(operation: Any) -> None:
+            hand_over(operation)
+            if operation.ticket == 1:
+                task.cancel()
+
+        run._order._flight.hand_over = cancel_and_hand_over  # type: ignore[method-assign]
+        await asyncio.gather(task, run.call("other", 0.03), return_exceptions=True)
+        return await run.call("after")
+
+    run = Execution()
+    run.run(too_late)
+
+    assert [(each.tickets, each.cancelled_after is not None) for each in run.rows.values()] == [
+        ((), False),
+        ((1,), True),
+        ((2,), False),
+    ]
+
+
+def test_a_run_that_is_cancelled_itself_is_not_held() -> None:
+    """A parent has cancelled it while it was replayed; nothing of it matters any more."""
+
+    async def chains(run: Execution) -> Any:
+        return await asyncio.gather(*(run.call(f"{n}", 5) for n in range(3)), run.call("quick"))
+
+    first = Execution()
+    first.names, first._catalog = (
+        ["0", "1", "2", "quick", "after"],
+        Catalog({0: Delivery(0, 1), 1: Delivery(1, 4, (1,)), 2: Delivery(2, 4, (2, 3, 4))}),
+    )
+    replay = Execution(first, 5)
+    replay.slow = True
+
+    async def abandon() -> float:
+        task = asyncio.create_task(replay._run(chains))
+        await asyncio.sleep(0.05)
+        begun = asyncio.get_running_loop().time()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return asyncio.get_running_loop().time() - begun
+
+    assert asyncio.run(abandon()) < 1
+    assert replay.mismatch is None
+
+
+def test_a_cancellation_while_the_rows_are_read_is_kept() -> None:
+    """The call is not handed over to code that no longer waits for it."""
+    loading, loaded = threading.Event(), threading.Event()
+
+    async def cancels() -> tuple[bool, list[tuple[Any, ...]]]:
+        context, replay = SimpleNamespace(function_id=1), Replay()
+
+        def load() -> None:
+            loading.set()
+            loaded.wait(10)
+            replay.read([])
+
+        given = Order(context, replay, load, nothing, lambda mismatch: Stopped())
+        task = asyncio.create_task(given.arrive(given.enter(taken=1)))
+        await asyncio.to_thread(loading.wait, 10)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        loaded.set()
+        await asyncio.wait([task], timeout=10)
+        noted = replay.deliveries.record(Catalog({}), "workflow", 9)
+        return task.cancelled(), [each[:3] for each in noted]
+
+    assert asyncio.run(cancels()) == (True, [(0, 1, (1,))])

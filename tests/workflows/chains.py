@@ -128,7 +128,7 @@ async def first_completed(path: str, seconds: float) -> Seen:
 @workflow()
 async def as_completed(path: str, seconds: float) -> Seen:
     """The same with `asyncio.as_completed`."""
-    calls = [step(path, f"{n}", seconds) for n in range(6)]
+    calls = [asyncio.create_task(step(path, f"{n}", seconds)) for n in range(6)]
     return [await followed(path, await each) for each in asyncio.as_completed(calls)]
 
 
