@@ -15,6 +15,8 @@ class Operation:
         self.order, self.ticket, self.number, self.around = order, ticket, number, around
         """`number` is the last one before its own; `around` is whether other calls are made within
         it, as in `DBOS.asyncio_wait`."""
+        self.has_number = False
+        """Whether DBOS has numbered it before; else it does so while it is awaited."""
         self.begun = time.monotonic()
         self.come: asyncio.Future[None] | None = None
         """What the call waits for when its result has come, or when it was cancelled."""

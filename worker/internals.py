@@ -5,6 +5,7 @@ Each can be put in place by itself. What is replaced is named, so a release of d
 renamed it stops the start with an AttributeError.
 """
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable
@@ -44,6 +45,7 @@ from . import (
     ownership,
     retries,
     steps,
+    tasks,
     threads,
     waits,
 )
@@ -314,6 +316,10 @@ def note_what_is_executed(running: Running) -> None:
 
 OrderOf = Callable[[Any, Any], order.Order | None]
 
+UNORDERED = ("patch_async", "deprecate_patch_async")
+"""They come and go with releases while a run is under way, so they have no place in its order; DBOS
+refuses them beside other calls."""
+
 
 def give_results_in_order(order_of: OrderOf) -> None:
     """DBOS gives async code what it awaits whenever that comes, so a replay may number what is
@@ -336,9 +342,11 @@ def give_results_in_order(order_of: OrderOf) -> None:
         replace(handle, "_get_result", handles.results)
         replace(handle, "get_status", handles.statuses)
     for name in [name for name in vars(DBOS) if name.endswith("_async")]:
-        if inspect.iscoroutinefunction(getattr(DBOS, name)):
+        if name not in UNORDERED and inspect.iscoroutinefunction(getattr(DBOS, name)):
             replace(DBOS, name, operations.in_order)
     replace(DBOS, "asyncio_wait", operations.around_others)
+    replace(_context.DBOSContext, "end_workflow", operations.still_known)
+    replace(asyncio, "as_completed", tasks.in_turn)
 
 
 def stop_where_the_code_changed(mismatches: Mismatches) -> None:

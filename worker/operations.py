@@ -10,6 +10,7 @@ from dbos._context import get_local_dbos_context
 
 from .flight import Operation, under_way
 from .order import Order
+from .tasks import numbering
 
 T = TypeVar("T")
 
@@ -22,14 +23,47 @@ END = object()
 
 
 def current() -> Order | None:
-    """The order of the run whose code makes this call; None within another call of it."""
+    """The order of the run whose code makes this call; None within another call of it.
+
+    Raises what has stopped the run, or CancelledError in a task that goes on when it has ended:
+    DBOS would call its steps as functions, and record nothing."""
+    order = _order()
+    if order is not None and order.closed:
+        raise order.error or asyncio.CancelledError
+    return order
+
+
+def _order() -> Order | None:
     order: Order | None = getattr(get_local_dbos_context(), ORDER, None)
-    if order is None or order.closed or order.loop is not asyncio._get_running_loop():
+    if order is None or order.loop is not asyncio._get_running_loop():
         return None
     operation = under_way.get()
     if operation is not None and operation.order is order and not operation.around:
         return None
     return order
+
+
+def next_task() -> tuple[str, int] | None:
+    """The run whose code is about to make a task, and how many it has made; None elsewhere."""
+    order = _order()
+    if order is None:
+        return None
+    order.tasks += 1
+    return order.context.workflow_id, order.tasks
+
+
+def still_known(end: Callable[..., None]) -> Callable[..., None]:
+    """Make of DBOS's end of a workflow's context one that lets tasks of its code which go on know
+    that they belong to a run that has ended."""
+
+    @functools.wraps(end)
+    def end_and_keep(context: Any, error: BaseException | None) -> None:
+        kept = context.workflow_id, context.function_id, context.owner_xid
+        end(context, error)
+        if hasattr(context, ORDER):
+            context.workflow_id, context.function_id, context.owner_xid = kept
+
+    return end_and_keep
 
 
 def executing(
@@ -48,6 +82,8 @@ def executing(
             if (order := order_of(dbos, context)) is None:
                 return await execute()
             setattr(context, ORDER, order)
+            if order.loop.get_task_factory() is None:
+                order.loop.set_task_factory(numbering(next_task))
             try:
                 return await asyncio.create_task(execute())  # `Order` tells why.
             finally:
@@ -58,11 +94,11 @@ def executing(
     return wrap_in_order
 
 
-async def awaited(operation: Operation, call: Awaitable[T]) -> T:
+async def awaited(operation: Operation, call: Any) -> Any:
     """Await what DBOS does for an operation, and then its turn."""
     token = under_way.set(operation)
     try:
-        result = await call
+        result = await operation.order.made(operation, call)
     except Exception:
         await operation.order.arrive(operation)
         raise
@@ -111,8 +147,9 @@ def steps(invoke_step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(invoke_step)
     def invoke_in_order(*args: Any, **kwargs: Any) -> Any:
+        order = current()
         result = invoke_step(*args, **kwargs)
-        if not inspect.iscoroutine(result) or (order := current()) is None:
+        if order is None or not inspect.iscoroutine(result):
             return result
         return awaited(order.enter(taken=1), result)
 

@@ -17,15 +17,18 @@ that is recorded was called: nothing that was recorded depends on it.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from .deliveries import Delivery
 from .flight import Abandonment, Flight, Operation, under_way
 from .held import Mismatch
 from .plan import Plan
 from .replay import Replay
+
+T = TypeVar("T")
 
 TURNS = 12
 """Turns of the event loop from one delivery to the next. A task goes on in the next turn, and its
@@ -67,11 +70,18 @@ class Order:
         self._goes_on = self._loads = self.closed = False
         """`_goes_on` is whether what is due is looked for in the next turn."""
         self._timer: asyncio.TimerHandle | None = None
+        self._owed: Counter[asyncio.Task[Any] | None] = Counter()
+        """How many cancellations each task has not been told of yet."""
+        self.error: BaseException | None = None
+        """What has stopped the run."""
+        self.tasks = 0
+        """How many the code has made."""
 
     def enter(self, *, taken: int = 0, around: bool = False) -> Operation:
         """Note that an operation is called, which has taken so many numbers already."""
         self._tickets += 1
         operation = Operation(self, self._tickets, self.context.function_id - taken, around)
+        operation.has_number = taken > 0
         if self._flight and self._begun is None:
             self._begin(operation.number)
         self._flight.begin(operation)
@@ -89,17 +99,63 @@ class Order:
             self._flight.hand_over(operation)
             self._place += 1
             return
+        while not await self._handed_over(operation):
+            pass
+        operation.number = self.context.function_id
+
+    async def _handed_over(self, operation: Operation) -> bool:
+        """Wait for that, or until the code cancels what it was given then."""
         future = self._flight.come(operation)
         self._go_on_soon()  # When this waits: all go on in the order of a delivery.
         try:
             await future
         except asyncio.CancelledError:
-            if future.cancelled():
-                await self.leave(operation, cancelled=True)
-            else:
-                self._correct(operation)
-            raise
-        operation.number = self.context.function_id
+            place = self._place if future.cancelled() else operation.place
+            if not self._gives(place, operation):
+                if future.cancelled():
+                    await self.leave(operation, cancelled=True)
+                else:
+                    self._correct(operation)
+                raise
+            self._owe_cancellation()
+        return future.done() and not future.cancelled()
+
+    async def made(self, operation: Operation, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call as it was made then.
+
+        A call that was cancelled is not made again: the code cancels it once more. When the code
+        cancels a call whose result it was given then, as timers may end before what is recorded has
+        come, it is given the result, and the cancellation with the call that was cancelled."""
+        planned = self._plan.of(self._place, operation) if operation.has_number else None
+        if planned is None:
+            return await call
+        if planned.cancelled_after is None:
+            return await self._despite_cancellation(call)
+        call.close()
+        if self._owed[asyncio.current_task()]:
+            self._owed[asyncio.current_task()] -= 1
+            raise asyncio.CancelledError
+        await asyncio.sleep(planned.cancelled_after + PATIENCE_SECONDS)
+        raise self._deviate(self.context.function_id, _nothing())
+
+    async def _despite_cancellation(self, call: Coroutine[Any, Any, T]) -> T:
+        task = self.loop.create_task(call)
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                if self.closed or self._abandoned:
+                    task.cancel()
+                    raise
+                self._owe_cancellation()
+        return task.result()
+
+    def _gives(self, place: int, operation: Operation) -> bool:
+        lives = not (self.closed or self._abandoned)
+        return lives and self._plan.has_result(place, operation)
+
+    def _owe_cancellation(self) -> None:
+        self._owed[asyncio.current_task()] += 1
 
     async def leave(self, operation: Operation, *, cancelled: bool) -> None:
         """Note that nobody waits for an operation any more. If the code has cancelled it, wait
@@ -146,6 +202,7 @@ class Order:
     def close(self, error: BaseException | None = None) -> None:
         """Let go of all that waits."""
         self.closed = True
+        self.error = self.error or error
         if self._timer:
             self._timer.cancel()
         self._flight.end(error)
@@ -170,8 +227,6 @@ class Order:
         self._flight.leave(operation)
         if self.closed or self._abandoned:
             return
-        if self._plan.at(operation.place):
-            self._deviate(self.context.function_id, ANOTHER_ORDER)
         seconds = time.monotonic() - operation.begun
         self._deliveries.correct(operation.place, operation.ticket, seconds)
 
@@ -237,7 +292,7 @@ class Order:
         number = self.context.function_id
         is_slow = before != self._progress or self._plan.is_coming(self._place, number)
         if self._flight.has_waiting and not is_slow:
-            self._deviate(number, f"(nothing for {PATIENCE_SECONDS:g} s)")
+            self._deviate(number, _nothing())
         else:
             self._go_on()
 
@@ -245,8 +300,14 @@ class Order:
     def _progress(self) -> tuple[int, ...]:
         return self._tickets, self._place, self.context.function_id
 
-    def _deviate(self, number: int, calls: str) -> None:
+    def _deviate(self, number: int, calls: str) -> BaseException:
         """Stop the run: what the code was given in another order could be given to others."""
         rest = self._replay.rest(number)
         mismatch = rest or Mismatch(number + 1, "nothing", None)
-        self.close(self._deviated(mismatch._replace(expected=calls)))
+        error = self._deviated(mismatch._replace(expected=calls))
+        self.close(error)
+        return error
+
+
+def _nothing() -> str:
+    return f"(nothing for {PATIENCE_SECONDS:g} s)"

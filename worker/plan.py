@@ -24,10 +24,15 @@ class Plan:
         """Whether the calls of the code were recorded in another order than this."""
         return self.at(beginning.place) != beginning and beginning.place <= self._deliveries.last
 
+    def of(self, place: int, operation: Operation) -> Delivery | None:
+        """The delivery of an operation, if it is recorded and still to come."""
+        planned = self._deliveries.of_ticket(operation.ticket)
+        return planned if planned and planned.place >= place else None
+
     def has_result(self, place: int, operation: Operation) -> bool:
         """Whether the code was then given the result of an operation, and is not yet now."""
-        planned = self._deliveries.of_ticket(operation.ticket)
-        return bool(planned and planned.cancelled_after is None and planned.place >= place)
+        planned = self.of(place, operation)
+        return planned is not None and planned.cancelled_after is None
 
     def due(self, place: int, number: int, begun: int | None) -> list[Operation]:
         """What is to be handed over now; `begun` is the place where several calls began."""
