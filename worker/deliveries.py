@@ -82,11 +82,16 @@ class Deliveries:
         if delivery.place not in self.recorded:
             self._notes[delivery.place] = delivery
 
-    def correct(self, place: int, ticket: int, cancelled_after: float) -> None:
-        """Note that a call was cancelled whose result was noted, by itself, a moment ago."""
+    def withdraw(self, place: int, ticket: int, cancelled_after: float) -> bool:
+        """Note that a call was cancelled whose result was noted a moment ago; whether that has to
+        be a delivery of its own, as others were handed over in the same."""
         noted = self._notes.get(place)
-        if noted and noted.tickets == (ticket,):
-            self._notes[place] = noted._replace(cancelled_after=cancelled_after)
+        if noted is None:
+            return False
+        others = tuple(each for each in noted.tickets if each != ticket)
+        correct = {"tickets": others} if others else {"cancelled_after": cancelled_after}
+        self._notes[place] = noted._replace(**correct)
+        return bool(others)
 
     def record(self, connection: Any, workflow_id: str, number: int) -> list[Delivery]:
         """Record the deliveries after which the code called the operation after `number`, in a

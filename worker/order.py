@@ -115,7 +115,7 @@ class Order:
                 if future.cancelled():
                     await self.leave(operation, cancelled=True)
                 else:
-                    self._correct(operation)
+                    await self._correct(operation)
                 raise
             self._owe_cancellation()
         return future.done() and not future.cancelled()
@@ -220,15 +220,16 @@ class Order:
         self._begun = self._place
         self._place += 1
 
-    def _correct(self, operation: Operation) -> None:
+    async def _correct(self, operation: Operation) -> None:
         """Note that a call was cancelled in the turn in which its result was handed over: its code
-        knows only that. It stays a result if others were handed over with it, or if that is
-        recorded by now."""
+        knows only that. It stays a result if that is recorded by now."""
         self._flight.leave(operation)
         if self.closed or self._abandoned:
             return
         seconds = time.monotonic() - operation.begun
-        self._deliveries.correct(operation.place, operation.ticket, seconds)
+        if self._deliveries.withdraw(operation.place, operation.ticket, seconds):
+            self._flight.begin(operation)
+            await self.leave(operation, cancelled=True)
 
     def _go_on_soon(self) -> None:
         if self._flight.has_waiting and not self._turns and not self._goes_on:

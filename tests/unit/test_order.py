@@ -102,6 +102,8 @@ class Execution:
         return str(await operations.awaited(operation, execution))
 
     async def _execute(self, name: str, number: int, seconds: float | None, answers: bool) -> str:
+        if self.mismatch:
+            raise Stopped
         self.made.append(name)
         if number <= len(self.recorded):
             assert name == self.recorded[number - 1]
@@ -554,3 +556,14 @@ def test_a_cancellation_while_the_rows_are_read_is_kept() -> None:
         return task.cancelled(), [each[:3] for each in noted]
 
     assert asyncio.run(cancels()) == (True, [(0, 1, (1,))])
+
+
+def test_what_is_cancelled_in_the_turn_of_several_results_is_noted_by_itself() -> None:
+    """The other results stay where they are."""
+    deliveries = Deliveries()
+    deliveries.add(Delivery(1, 4, (1, 2, 3)))
+
+    apart = [deliveries.withdraw(1, ticket, 0.5) for ticket in (2, 1, 3)]
+
+    assert apart == [True, True, False]
+    assert deliveries.record(Catalog({}), "workflow", 9) == [Delivery(1, 4, (3,), 0.5)]
