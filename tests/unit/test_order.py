@@ -438,26 +438,21 @@ def test_what_nothing_recorded_depends_on_has_no_place(
 def test_what_is_called_within_another_operation_records_the_order() -> None:
     """Tasks that `DBOS.asyncio_wait` makes belong to it, also when it has ended."""
 
-    async def waits(run: Execution) -> Any:
-        async def chain(name: str) -> list[str]:
-            return [await run.call(f"{name}.{n}", 0.01) for n in range(3)]
-
+    async def waits(run: Execution) -> None:
         operation = run._order.enter(around=True)
         run._context.function_id += 1
         run.names.append("wait")
-        tasks: list[asyncio.Task[Any]] = []
 
-        async def wait() -> None:
-            tasks.extend(asyncio.create_task(chain(name)) for name in "ab")
-            await asyncio.wait(tasks, timeout=0.001)
+        async def call_and_record() -> None:
+            await asyncio.gather(run.call("a"), run.call("b"))
+            run._order.record(run._catalog, "workflow")  # As a sync step does.
 
-        await operations.awaited(operation, wait())
-        return await asyncio.gather(*tasks)
+        await operations.awaited(operation, call_and_record())
 
-    first = Execution()
-    first.run(waits)
+    run = Execution()
+    run.run(waits)
 
-    assert len(first.rows) > 2
+    assert {ticket for each in run.rows.values() for ticket in each.tickets} == {2, 3}
 
 
 def test_a_result_that_was_given_is_given_again_however_fast_a_timer_is() -> None:
