@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -152,3 +153,29 @@ def test_what_came_first_comes_first(workers: Fleet, name: str) -> None:
     assert results
     assert all(seen in ledger for seen, _ in results)
     assert all(after.split(" ")[0] == f"after:{seen.split()[0]}" for seen, after in results)
+
+
+@pytest.mark.parametrize("point", [12, 20])
+def test_sets_of_tasks_have_one_order(workers: Fleet, point: int) -> None:
+    """Each call is given what it was given, though asyncio makes sets of them."""
+    path = str(workers.project / "chains")
+    workflow_id = workers.enqueue("sets_of_tasks", path=path, seconds=SECONDS)
+
+    results = interrupted(workers, workflow_id, point)
+
+    assert [asked for asked, _ in results] == [told for _, told in results]
+
+
+def test_a_task_that_goes_on_calls_no_step_of_a_run_that_has_ended(workers: Fleet) -> None:
+    """DBOS would call it as a function, and nobody would know."""
+    path = workers.project / "chains"
+    workflow_id = workers.enqueue("abandons", path=str(path), seconds=0.1)
+    workers.start()
+    workers.wait_until_finished()
+    time.sleep(0.5)
+
+    begun = len(path.read_text().splitlines())
+    time.sleep(1)
+
+    assert result(workers, workflow_id)
+    assert len(path.read_text().splitlines()) == begun

@@ -128,8 +128,30 @@ async def first_completed(path: str, seconds: float) -> Seen:
 @workflow()
 async def as_completed(path: str, seconds: float) -> Seen:
     """The same with `asyncio.as_completed`."""
-    calls = [asyncio.create_task(step(path, f"{n}", seconds)) for n in range(6)]
+    calls = [step(path, f"{n}", seconds) for n in range(6)]
     return [await followed(path, await each) for each in asyncio.as_completed(calls)]
+
+
+@workflow()
+async def sets_of_tasks(path: str, seconds: float) -> Seen:
+    """What has asked, and what it was told, where Python makes sets of tasks or of coroutines."""
+
+    async def asks(name: str) -> tuple[str, str]:
+        return name, (await step(path, name, seconds)).split()[0]
+
+    done, _ = await asyncio.wait([asyncio.create_task(asks(f"{n}")) for n in range(8)])
+    again = [await asks(f"{task.result()[0]}/again") for task in done]
+    calls = [asks(f"{n}/as_completed") for n in range(8)]
+    return [*again, *[await each for each in asyncio.as_completed(calls)]]
+
+
+@workflow()
+async def abandons(path: str, seconds: float) -> list[str]:
+    """End while a task goes on with its steps."""
+    going_on = asyncio.create_task(chain(path, 0, [step] * 100, seconds))
+    ended = [await step(path, "1", seconds) for _ in range(3)]
+    assert not going_on.done()
+    return ended
 
 
 @workflow()
