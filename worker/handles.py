@@ -10,6 +10,7 @@ from dbos import error as dbos_error
 
 from .flight import Operation
 from .operations import Call, awaited, current
+from .order import TURNS
 
 
 def results(get_result: Call) -> Call:
@@ -30,6 +31,8 @@ def results(get_result: Call) -> Call:
 async def _recorded(handle: Any, polling_interval: float, operation: Operation) -> Any:
     started = int(time.time() * 1000)
     failure: Exception | None = None
+    for _ in range(TURNS):  # A child may have ended; the code makes its other calls meanwhile.
+        await asyncio.sleep(0)
     try:
         result = await _result(handle, polling_interval)
     except Exception as error:
