@@ -339,6 +339,7 @@ def test_an_error_of_a_handle_is_freed_with_it(monkeypatch: pytest.MonkeyPatch) 
 
     async def nothing_recorded(*args: Any) -> None: ...
 
+    monkeypatch.setattr(handles, "TURNS", 0)
     monkeypatch.setattr(handles, "_result", fail)
     monkeypatch.setattr(handles, "_record", nothing_recorded)
 
