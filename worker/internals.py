@@ -172,7 +172,7 @@ def write_with_clerks() -> None:
     for module in (_core, _dbos, _debouncer, _outcome, _queue, _sys_db, _workflow_commands):
         replace(module, "asyncio", _with_clerks)
     # They ask Postgres in the midst of DBOS's code.
-    for module in (operations, order, ownership, waits):
+    for module in (handles, operations, order, ownership, waits):
         replace(module, "asyncio", _with_clerks)
 
 

@@ -67,8 +67,9 @@ class Order:
         """The place where several calls were in flight, until all of them have ended."""
         self._turns = 0
         """How many there are until the next delivery."""
-        self._goes_on = self._loads = self.closed = False
+        self._goes_on = self.closed = False
         """`_goes_on` is whether what is due is looked for in the next turn."""
+        self._loading: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._owed: Counter[asyncio.Task[Any] | None] = Counter()
         """How many cancellations each task has not been told of yet."""
@@ -250,13 +251,13 @@ class Order:
             self._timer = self.loop.call_later(seconds, self._lose_patience, self._progress)
 
     def _load_soon(self) -> None:
-        if not self._loads:
-            self._loads = True
-            loading = self.loop.run_in_executor(None, self._load)
-            loading.add_done_callback(self._loaded)
+        if self._loading is None:
+            # Not by the loop, which would count it as a task of the code.
+            self._loading = asyncio.Task(asyncio.to_thread(self._load), loop=self.loop)
+            self._loading.add_done_callback(self._loaded)
 
-    def _loaded(self, loading: asyncio.Future[None]) -> None:
-        self._loads = False
+    def _loaded(self, loading: asyncio.Task[None]) -> None:
+        self._loading = None
         if error := loading.exception():
             self._flight.end(error)
         self._go_on()

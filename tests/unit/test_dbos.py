@@ -48,7 +48,7 @@ from dbos._utils import LoopAwareEvent
 from local_dev.bench.stage import APPLICATION, enqueue
 from tests.conftest import NewDatabase
 from tests.rows import declare_queue, hold, record, update
-from worker import internals, lost, mismatch, ownership, retries, threads, waits
+from worker import internals, lost, mismatch, retries, threads
 from worker.clock import Clock, steady
 from worker.held import Mismatch
 from worker.listener import Listener
@@ -248,8 +248,14 @@ def test_what_wraps_the_operations_of_async_runs_waits_for_no_step() -> None:
     """The threads for steps may be busy for hours, and an operation begins with such a call."""
     internals.write_with_clerks()
 
-    for module in (ownership, waits):
-        assert module.asyncio.to_thread.__module__ == threads.__name__
+    sources = {path.stem: path.read_text() for path in Path(threads.__file__).parent.glob("*.py")}
+    names = {each for each, text in sources.items() if "asyncio.to_thread(" in text} - {"threads"}
+
+    assert {"handles", "operations", "order", "ownership", "waits"} <= names
+    for name in names:
+        module: Any = importlib.import_module(f"worker.{name}")
+        assert module.asyncio.to_thread.__module__ == threads.__name__, name
+    assert not [name for name, text in sources.items() if "run_in_executor(" in text]
 
 
 def test_clerks_are_not_asked_for_what_takes_long() -> None:
