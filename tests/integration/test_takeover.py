@@ -460,29 +460,31 @@ def test_a_claim_is_an_orphan_when_its_queue_was_polled_again(
     assert seen == ["PENDING", "PENDING", "PENDING", "ENQUEUED"]
 
 
-def stopping(settings: Settings) -> Callable[[], None]:
-    """Looks for what has stopped without an end, as an executor does that executes nothing."""
+@pytest.fixture
+def look_on(
+    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
+    """Looks whether the run `one` has stopped, as an executor that executes nothing; twice is too
+    often."""
+    monkeypatch.setattr(orphans, "SUSPICION", 0.0)
+    monkeypatch.setattr(orphans, "MANY", 1)
+    insert("one", "this", attempts=9)
     executor = Listener()
     looks = Orphans(settings, cast(Executor, executor))
 
-    def look_on() -> None:
+    def look_thrice() -> None:
         for _ in range(3):
             executor.polls["task_queue"] += 1
             with psycopg.connect(settings.database_url) as connection:
                 looks(connection)
 
-    return look_on
+    return look_thrice
 
 
 def test_a_run_that_stops_now_and_then_is_not_to_blame(
-    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, look_on: Callable[[], None]
 ) -> None:
     """Its worker lives: its attempts do not count, unless it stops again and again."""
-    monkeypatch.setattr(orphans, "SUSPICION", 0.0)
-    monkeypatch.setattr(orphans, "MANY", 1)
-    insert("one", "this", attempts=9)
-    look_on = stopping(settings)
-
     seen = []
     for owner in ("first", "second"):
         claimed = {"status": "PENDING", "executor_id": "this", "owner_xid": owner}
@@ -494,14 +496,9 @@ def test_a_run_that_stops_now_and_then_is_not_to_blame(
 
 
 def test_a_run_whose_row_is_locked_has_stopped_once(
-    settings: Settings, insert: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, look_on: Callable[[], None]
 ) -> None:
     """However often it was tried to put it back."""
-    monkeypatch.setattr(orphans, "SUSPICION", 0.0)
-    monkeypatch.setattr(orphans, "MANY", 1)
-    insert("one", "this", attempts=9)
-    look_on = stopping(settings)
-
     with psycopg.connect(settings.database_url) as connection:
         connection.execute("select from dbos.workflow_status for update")
         look_on()
