@@ -11,12 +11,12 @@ from .deliveries import Delivery
 class Operation:
     """One call that async code awaits."""
 
-    def __init__(self, order: Any, ticket: int, number: int, around: bool) -> None:
+    def __init__(self, order: Any, ticket: int, number: int, *, taken: int, around: bool) -> None:
+        """`number` is the last one before its own. `taken` is how many numbers DBOS has given it
+        before it is awaited; its result has the last of them. `around` is whether other calls are
+        made within it, as in `DBOS.asyncio_wait`."""
         self.order, self.ticket, self.number, self.around = order, ticket, number, around
-        """`number` is the last one before its own; `around` is whether other calls are made within
-        it, as in `DBOS.asyncio_wait`."""
-        self.has_number = False
-        """Whether DBOS has numbered it before; else it does so while it is awaited."""
+        self.result_number = number + taken if taken else None
         self.begun = time.monotonic()
         self.come: asyncio.Future[None] | None = None
         """What the call waits for when its result has come, or when it was cancelled."""

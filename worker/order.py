@@ -81,8 +81,8 @@ class Order:
     def enter(self, *, taken: int = 0, around: bool = False) -> Operation:
         """Note that an operation is called, which has taken so many numbers already."""
         self._tickets += 1
-        operation = Operation(self, self._tickets, self.context.function_id - taken, around)
-        operation.has_number = taken > 0
+        number = self.context.function_id - taken
+        operation = Operation(self, self._tickets, number, taken=taken, around=around)
         if self._flight and self._begun is None:
             self._begin(operation.number)
         self._flight.begin(operation)
@@ -125,13 +125,15 @@ class Order:
         """Await a call as it was made then.
 
         A call that was cancelled is not made again: the code cancels it once more. When the code
-        cancels a call whose result it was given then, as timers may end before what is recorded has
-        come, it is given the result, and the cancellation with the call that was cancelled."""
-        planned = self._plan.of(self._place, operation) if operation.has_number else None
-        if planned is None:
+        cancels a call whose result is recorded, as timers may end before that has come, it is given
+        the result, and the cancellation with the call that was cancelled."""
+        if operation.result_number is None:
             return await call
-        if planned.cancelled_after is None:
+        if self._plan.has_result(self._place, operation):
             return await self._despite_cancellation(call)
+        planned = self._plan.of(self._place, operation)
+        if planned is None or planned.cancelled_after is None:
+            return await call
         call.close()
         if self._owed[asyncio.current_task()]:
             self._owed[asyncio.current_task()] -= 1

@@ -30,9 +30,12 @@ class Plan:
         return planned if planned and planned.place >= place else None
 
     def has_result(self, place: int, operation: Operation) -> bool:
-        """Whether the code was then given the result of an operation, and is not yet now."""
+        """Whether the code was then given the result of an operation, and is not yet now. If its
+        result is recorded and its end is not, nothing depends on how the code was told of it."""
         planned = self.of(place, operation)
-        return planned is not None and planned.cancelled_after is None
+        if planned is None:
+            return self._replay.has_recorded(operation.result_number)
+        return planned.cancelled_after is None
 
     def due(self, place: int, number: int, begun: int | None) -> list[Operation]:
         """What is to be handed over now; `begun` is the place where several calls began."""

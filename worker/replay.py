@@ -73,7 +73,11 @@ class Replay:
         What DBOS itself does as a step may be repeated after an error of the database, when it
         has recorded something meanwhile.
         """
-        return function_id not in (self._names or {}) and not name.startswith("DBOS.")
+        return not self.has_recorded(function_id) and not name.startswith("DBOS.")
+
+    def has_recorded(self, function_id: int | None) -> bool:
+        """Whether an earlier execution has recorded an operation."""
+        return function_id in (self._names or {})
 
     @property
     def is_loaded(self) -> bool:
