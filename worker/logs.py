@@ -9,6 +9,8 @@ from dbos import DBOS
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from .turns import FairPool
+
 PAUSE = 10.0
 """Seconds that DBOS does not repeat itself."""
 
@@ -29,6 +31,8 @@ def configure_logging() -> None:
     handler.addFilter(_tell_workflow)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)
+    # SQLAlchemy's own loggers begin at WARNING; that of the pool has the name of its class here.
+    logging.getLogger(FairPool.__module__).setLevel(logging.WARNING)
     dbos = logging.getLogger("dbos")
     dbos.addHandler(logging.NullHandler())
     dbos.setLevel(logging.WARNING)  # Until the worker has started: it would log every migration.

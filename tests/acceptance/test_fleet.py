@@ -248,6 +248,7 @@ def test_a_workflow_that_stopped_without_an_end_is_found(workers: Fleet) -> None
 
     assert workers.status(faints) == "SUCCESS"
     assert worker.said("had stopped without an end")
+    assert not worker.said("FairPool")
 
 
 @pytest.mark.parametrize("end", ["cancel_workflow", "delete_workflow"])
