@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .errors import DatabaseUnavailable, NoWorkerYet
+from .internals import never_unpickle
 from .pool import DEADLINE, PAUSE, PatientPool, deadline
 from .settings import settings
 
@@ -39,6 +40,7 @@ CONNECT_ARGS = {
 @cache
 def engine() -> Engine:
     """The pool of this instance, made on first use and never larger than POOL_SIZE."""
+    never_unpickle()
     made = create_engine(
         make_url(settings().database_url).set(drivername="postgresql+psycopg"),
         poolclass=PatientPool,

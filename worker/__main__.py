@@ -49,6 +49,7 @@ logger = logging.getLogger("worker")
 def main() -> None:
     """Do what the command line says, with the settings of the environment."""
     options = parse_options()
+    internals.never_pickle()  # Before anything is read, whatever the command.
     settings = Settings.from_env(os.environ)
     check_database(settings.database_url)
     if options.command == "migrate":

@@ -108,6 +108,18 @@ class ValueLost(WorkerError):
     """{what} {problem}: {remedy}"""
 
 
+class NothingIsUnpickled(WorkerError):
+    """a value that is stored as 'py_pickle' is not read; only portable JSON is"""
+
+
+class NothingIsPickled(WorkerError):
+    """nothing is stored as 'py_pickle'; portable JSON is, so give no other serialization"""
+
+
+class ForeignArguments(WorkerError):
+    """the arguments are stored as {serialization!r} and not read; only portable JSON is"""
+
+
 class UnfitSignal(WorkerError):
     """the signal {topic!r} does not fit its declared type: {reason}"""
 

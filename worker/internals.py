@@ -29,12 +29,14 @@ from dbos import (
     _workflow_commands,
 )
 from dbos._datasource import AsyncSQLAlchemyDatasource, SQLAlchemyDatasource
+from dbos._serialization import DefaultSerializer
 from dbos._sys_db import SystemDatabase
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
 from . import (
     children,
     failures,
+    foreign,
     handles,
     held,
     lost,
@@ -78,6 +80,26 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         setattr(replacement, _MADE_BY, (*made_by, maker))
         bound = isinstance(inspect.getattr_static(owner, name), classmethod)
         setattr(owner, name, staticmethod(replacement) if bound else replacement)
+
+
+def never_pickle() -> None:
+    """DBOS reads and writes pickles where a row or a caller says so, whatever it was given."""
+    replace(DefaultSerializer, "deserialize", foreign.never_unpickling)
+    replace(DefaultSerializer, "serialize", foreign.never_pickling)
+    replace(_datasource, "DBOSDefaultSerializer", foreign.portable_by_default)
+
+
+def refuse_foreign_arguments() -> None:
+    """DBOS executes a run whose row names another form, and leaves one that it cannot read."""
+    replace(_queue, "execute_dequeued_workflow", foreign.refused)
+
+
+def record_what_is_not_read() -> None:
+    """DBOS leaves a message that it cannot read for the next `recv`, which cannot either."""
+    replace(SystemDatabase, "recv_consume", foreign.consumed)
+    replace(SystemDatabase, "get_event_consume", foreign.consumed)
+    replace(_sys_db, "deserialize_value", foreign.kept_unread)
+    replace(_sys_db, "serialize_value_as", foreign.recorded_unread)
 
 
 def store_only_portable_json() -> None:
@@ -276,6 +298,9 @@ def leave_out_what_is_held() -> None:
 
 
 REPLACEMENTS: tuple[Replacement, ...] = (
+    never_pickle,
+    refuse_foreign_arguments,
+    record_what_is_not_read,
     store_only_portable_json,
     share_out_threads,
     write_with_clerks,

@@ -369,6 +369,25 @@ where status = 'PENDING' and executor_id = %(executor)s
 """
 """What this executor executes, as far as Postgres knows."""
 
+REFUSE = """
+with refused as (
+    update dbos.workflow_status set
+        status = 'ERROR',
+        serialization = 'portable_json',
+        owner_xid = null,
+        deduplication_id = null,
+        completed_at = (extract(epoch from now()) * 1000)::bigint,
+        updated_at = (extract(epoch from now()) * 1000)::bigint
+    where workflow_uuid = :workflow and status = 'PENDING' and owner_xid = :owner
+    returning workflow_uuid
+)
+insert into dbos.workflow_output (workflow_uuid, error)
+select workflow_uuid, :error from refused
+on conflict (workflow_uuid) do update set output = null, error = excluded.error
+"""
+"""End a run that was just claimed. Its row names the form of its error from now on, which is that
+of its result, too; its arguments stay in theirs."""
+
 OTHER_APPLICATION = """
 select application_name
 from dbos.queues

@@ -1,14 +1,18 @@
 """`status` against a real database, without a worker."""
 
+import base64
+import pickle
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from dbos import DBOSClient
+from dbos._serialization import DBOSDefaultSerializer
 from starlette.testclient import TestClient
 
-from tests.rows import finish
+from tests.rows import finish, record
 
 FIELDS = [
     *("workflow_id", "workflow", "queue", "status"),
@@ -83,6 +87,36 @@ def test_any_result_can_be_shown(
     assert answer.status_code == 200
     assert answer.json()["result"] == result
     assert "error" not in answer.json()
+
+
+class Mark:
+    """A value whose pickle creates a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("reading", ["status", "steps", "explain", "list"])
+def test_functions_unpickle_nothing(
+    functions: TestClient, database: str, tmp_path: Path, reading: str
+) -> None:
+    """Neither what they answer with, nor what else the rows hold; DBOS itself cannot any more."""
+    mark = tmp_path / "unpickled"
+    text = base64.b64encode(pickle.dumps(Mark(mark))).decode()
+    workflow_id = launch(functions)
+    finish(database, workflow_id, "ERROR", output=text, error=text, serialization="py_pickle")
+    columns: dict[str, Any] = {"output": text, "error": text, "serialization": "py_pickle"}
+    record(database, workflow_id, 1, "step", **columns)
+
+    answer = functions.get("/list" if reading == "list" else f"/{reading}/{workflow_id}")
+    with pytest.raises(Exception, match="py_pickle"):
+        DBOSDefaultSerializer.deserialize(text)
+
+    assert answer.status_code == 200
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,78 @@ def test_dbos_serializes_portable_values_with_a_method_of_this_class() -> None:
     assert json.loads(DBOSPortableJSONSerializer().serialize("\ud800")) == "\ud800"
 
 
+UNPICKLES = """
+import pickle, sys
+from dbos import SQLAlchemyDatasource
+from dbos._serialization import DBOSDefaultSerializer, DefaultSerializer
+from {package} import internals
+
+text = DBOSDefaultSerializer.serialize(1)
+assert DBOSDefaultSerializer.deserialize(text) == 1, "importing has replaced it"
+for _ in range(2):
+    internals.{replacement}()
+for serializer in (DBOSDefaultSerializer, DefaultSerializer()):
+    try:
+        serializer.deserialize(text)
+    except Exception as error:
+        assert "py_pickle" in str(error)
+    else:
+        sys.exit("unpickled")
+if "{package}" == "worker":
+    serializer = SQLAlchemyDatasource.create("sqlite://").serializer
+    assert serializer.name() == "portable_json"
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "replacement"), [("worker", "never_pickle"), ("functions", "never_unpickle")]
+)
+def test_dbos_unpickles_in_one_method_only(root: Path, package: str, replacement: str) -> None:
+    """Every serializer that reads `py_pickle` is of this class, also that of a datasource."""
+    sources = {path: path.read_text() for path in Path(dbos.__file__).parent.rglob("*.py")}
+    pickling = [
+        (path.stem, found)
+        for path in sources
+        for found in re.findall(
+            r"import \w*pickle|\bpickle\.\w+|PickleType|marshal|shelve", sources[path]
+        )
+    ]
+    program = UNPICKLES.format(package=package, replacement=replacement)
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+
+    module = "_serialization"
+    assert pickling == [
+        (module, "import pickle"),
+        (module, "pickle.dumps"),
+        (module, "pickle.loads"),
+    ]
+    assert done.returncode == 0, done.stderr
+
+
+def test_dbos_consumes_messages_and_events_in_these_methods() -> None:
+    """They read with `deserialize_value`, and record what they have read in the form that it had,
+    with `serialize_value_as`; the latter is used nowhere else in that module."""
+    sources = [
+        inspect.getsource(inspect.unwrap(getattr(SystemDatabase, name)))
+        for name in ("recv_consume", "get_event_consume")
+    ]
+
+    for source in sources:
+        assert source.count("serialize_value_as(") == 1
+        assert "return message" in source or "return value" in source
+    assert inspect.getsource(_sys_db).count("serialize_value_as(") == 2
+
+
+def test_dbos_executes_what_it_has_claimed_with_one_function_of_its_queues() -> None:
+    """It is given the row as it is, and the token of the claim."""
+    execute = inspect.unwrap(vars(_queue)["execute_dequeued_workflow"])
+
+    assert list(signature(execute).parameters) == ["dbos", "status", "owner_xid"]
+    assert inspect.getsource(_queue).count("execute_dequeued_workflow(") == 1
+    assert "serialization" in _sys_db.WorkflowStatusInternal.__annotations__
+
+
 def test_dbos_listens_in_one_method_of_this_class() -> None:
     """The thread that DBOS starts for it goes on in what is put in its place."""
     listen = PostgresSystemDatabase._notification_listener

@@ -1,0 +1,19 @@
+"""What stands in place of dbos's own: one named function each, with the reason why.
+
+Importing this module changes nothing, and imports nothing.
+"""
+
+from typing import Any, NoReturn
+
+
+def never_unpickle() -> None:
+    """DBOS reads a value as its row says, whichever serializer it was given; a pickle executes
+    code when it is read."""
+    from dbos._serialization import DefaultSerializer
+
+    DefaultSerializer.deserialize = _refused  # type: ignore[assignment, method-assign]
+
+
+def _refused(*_: Any) -> NoReturn:
+    """What DBOS raises for a form that it does not know."""
+    raise TypeError("Serialization py_pickle is not available")
