@@ -1,6 +1,10 @@
-"""Let pages of other origins use the functions (CORS, as the Fetch standard defines it).
+"""Let pages of other origins use the functions (CORS, as the Fetch standard defines it), or not.
 
-The headers are set here and not in a middleware, since a function that is deployed alone has none.
+CORS keeps a page from reading an answer, but not from sending a POST that looks like that of a
+form. Where a platform knows callers by a cookie, or lets in whoever comes from this machine, such
+a POST would count. Browsers say with it whose page has sent it (Fetch Metadata, `Sec-Fetch-Site`).
+
+All this is done here and not in a middleware, since a function that is deployed alone has none.
 """
 
 import functools
@@ -11,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .errors import PreflightRefused
+from .errors import CrossSiteRequest, PreflightRefused
 from .problems import problem
 from .settings import settings
 
@@ -27,6 +31,16 @@ SENT = [
 
 SHOWN = ["Location", "Retry-After", "ETag", "Idempotency-Replayed", "WWW-Authenticate"]
 """Headers of answers that a page may read."""
+
+FOREIGN = {"cross-site", "same-site"}
+"""What browsers say of a request in `Sec-Fetch-Site` if a page of another origin has sent it."""
+
+
+def refuse_cross_site(request: Request) -> None:
+    """Raise CrossSiteRequest for a POST of a page that CORS_ORIGINS does not allow."""
+    said = {each.strip().lower() for each in request.headers.getlist("sec-fetch-site")}
+    if request.method == "POST" and said & FOREIGN and not _is_allowed(request):
+        raise CrossSiteRequest
 
 
 def shared(answering: Answering[P]) -> Answering[P]:
@@ -57,6 +71,11 @@ def _policy(origins: tuple[str, ...]) -> CORSMiddleware | None:
         allow_headers=SENT,
         expose_headers=SHOWN,
     )
+
+
+def _is_allowed(request: Request) -> bool:
+    policy, origin = _policy(settings().cors_origins), request.headers.get("origin")
+    return policy is not None and origin is not None and policy.is_allowed_origin(origin)
 
 
 def _is_preflight(request: Request) -> bool:

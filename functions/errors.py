@@ -109,6 +109,13 @@ class BadCredentials(FunctionError):
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
 
 
+class CrossSiteRequest(FunctionError):
+    """A page of another origin may not send this: CORS_ORIGINS does not allow it."""
+
+    status = 403
+    title = "Cross-site request"
+
+
 class NothingHere(FunctionError):
     """There is nothing at this path."""
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .access import authenticate
-from .cors import shared
+from .cors import refuse_cross_site, shared
 from .errors import MethodNotAllowed, NothingHere, UnknownWorkflowId
 from .problems import problem
 
@@ -28,6 +28,7 @@ def target(method: str) -> Callable[[Handler], Handler]:
         @functools.wraps(handler)
         async def answer(request: Request) -> Response:
             try:
+                refuse_cross_site(request)
                 request.state.caller = await authenticate(request)
                 if request.method not in allowed.split(", "):
                     raise MethodNotAllowed(request.method, allowed)

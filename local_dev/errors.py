@@ -14,6 +14,13 @@ class ForeignRequest(FunctionError):
     title = "Foreign request"
 
 
+class ForeignHost(FunctionError):
+    """This is for this machine alone: call it localhost, 127.0.0.1 or [::1], not {host!r}."""
+
+    status = 403
+    title = "Foreign host"
+
+
 class NoWorkerRunning(FunctionError):
     """No worker is running at the moment."""
 

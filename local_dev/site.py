@@ -1,27 +1,30 @@
 """The page at `/` and all functions behind one server."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.answers import Answer
 from functions.asgi import ROUTES
 from functions.catalog import catalog
 from functions.client import use_client
 from functions.parameters import Query
-from functions.problems import unrouted
+from functions.problems import problem, unrouted
 from functions.target import target
 
 from . import DATA
-from .errors import ForeignRequest, NoWorkerRunning
+from .errors import ForeignHost, ForeignRequest, NoWorkerRunning
 
 PAGE = Path(__file__).parent / "page"
 
@@ -34,8 +37,8 @@ POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'"
 SHOWN = ("name", "description", "arguments", "signals")
 """What the page needs to know of a workflow."""
 
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-"""The names that a browser on this machine knows the site by."""
+LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+"""A `Host` by which a browser on this machine knows the site."""
 
 
 @target("GET")
@@ -65,13 +68,12 @@ async def kill(request: Request) -> Response:
 def refuse_foreign(request: Request) -> None:
     """Raise ForeignRequest for what another web page may have sent.
 
-    Without a preflight, which is never granted here, it cannot send JSON; browsers say whose
-    request it is; and a page that has its own host name resolve to this machine sends that name.
+    Without a preflight, which is never granted here, it cannot send JSON; and browsers say whose
+    request it is.
     """
     ours = (
         request.headers.get("Content-Type") == "application/json"
         and request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
-        and request.url.hostname in LOOPBACK
     )
     if not ours:
         raise ForeignRequest
@@ -81,6 +83,26 @@ def worker_pid() -> int | None:
     """The worker's process id as local_dev wrote it down; None while it does not run."""
     path = Path(os.environ[DATA]) / "worker.pid"
     return int(path.read_text()) if path.is_file() else None
+
+
+class OnlyLoopback:
+    """Answers nothing but this problem to a page that has its own host name lead to this machine.
+
+    For a browser such a page is of the same origin (DNS rebinding): it may send and read anything,
+    but the browser sends the name by which it has found the site.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass whose hosts are all names of this machine."""
+        app = self._app
+        if scope["type"] == "http":
+            hosts = Request(scope).headers.getlist("host") or [""]
+            if foreign := [host for host in hosts if not LOOPBACK.fullmatch(host)]:
+                app = problem(ForeignHost(host=foreign[0]))
+        await app(scope, receive, send)
 
 
 class Page(StaticFiles):
@@ -102,5 +124,6 @@ app = Starlette(
         Mount("/docs/swagger", StaticFiles(packages=[SWAGGER])),
         Mount("/", Page(directory=PAGE, html=True)),
     ],
+    middleware=[Middleware(OnlyLoopback)],
     exception_handlers={HTTPException: unrouted},
 )

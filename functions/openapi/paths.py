@@ -9,7 +9,7 @@ from ..arguments import Schema
 from .bodies import ANYTHING, Typed, either
 from .definitions import component
 from .names import Names, pascal
-from .responses import answer, refusals
+from .responses import FORBIDDEN, answer, refusals
 
 TAGS = [
     {"name": "launch", "description": "Start workflows."},
@@ -98,7 +98,7 @@ def _launch(typed: Typed, refused: Errors) -> dict[str, Operation]:
             either(component("Launched"), component("Batch")),
             ["Location", "Retry-After", "Idempotency-Replayed"],
         ),
-        **refused(404, 409, 413, 415, 422),
+        **refused(FORBIDDEN, 404, 409, 413, 415, 422),
     }
     return {
         "post": _operation(
@@ -140,7 +140,7 @@ def _list(refused: Errors) -> dict[str, Operation]:
 
 
 def _control(name: str, summary: str, refused: Errors, *parameters: str) -> dict[str, Operation]:
-    answers = ACCEPTED | refused(404, 409)
+    answers = ACCEPTED | refused(FORBIDDEN, 404, 409)
     return {"post": _operation(name, "control", summary, answers, ["WorkflowId", *parameters])}
 
 
@@ -174,7 +174,7 @@ def _signals(workflows: list[Typed], refused: Errors) -> dict[str, dict[str, Ope
 def _signal(
     name: str, summary: str, body: Schema, parameters: list[str], refused: Errors
 ) -> dict[str, Operation]:
-    answers = ACCEPTED | refused(404, 409, 413, 415, 422)
+    answers = ACCEPTED | refused(FORBIDDEN, 404, 409, 413, 415, 422)
     body = _json(body, required=True)
     return {
         "post": _operation(name, "control", summary, answers, parameters, requestBody=body),

@@ -9,7 +9,10 @@ from .definitions import component
 
 UNAUTHENTICATED = 401
 
-ERRORS = (400, UNAUTHENTICATED, 404, 405, 409, 413, 415, 422, 503)
+FORBIDDEN = 403
+"""For a POST only: nothing else is refused to a page of another origin."""
+
+ERRORS = (400, UNAUTHENTICATED, FORBIDDEN, 404, 405, 409, 413, 415, 422, 503)
 
 Component = dict[str, Any]
 
