@@ -42,8 +42,13 @@ FORMATS = {
 
 
 def compiled(schema: Schema) -> Any:
-    """A validator for `check`."""
-    return jsonschema_rs.validator_for(schema, validate_formats=True, formats=FORMATS)
+    """A validator for `check`; raises ValueError for what is no schema.
+
+    Whatever it refers to has to be in it: nothing is fetched, neither by URL nor from files.
+    """
+    if not isinstance(schema, dict):  # A text would be read as a schema, too.
+        raise ValueError("it is not a JSON object")
+    return jsonschema_rs.validator_for(schema, validate_formats=True, formats=FORMATS, offline=True)
 
 
 def check(values: Mapping[str, Any], validator: Any) -> None:

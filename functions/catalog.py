@@ -1,19 +1,27 @@
 """The catalog: the workflows that workers have published."""
 
+import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
 from psycopg.errors import UndefinedColumn
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import ProgrammingError
 
 from .arguments import Schema, check, compiled
 from .client import engine
-from .errors import CatalogOutdated, InvalidArguments, NoWorkerYet, UnknownWorkflow
+from .errors import (
+    CatalogOutdated,
+    InvalidArguments,
+    NoWorkerYet,
+    UnknownWorkflow,
+    UnusableSchema,
+)
 from .settings import settings
 
 KEPT = 60.0
@@ -23,11 +31,13 @@ PAUSE = 1.0
 """Seconds at least between two early reads."""
 
 SELECT = text("""
-    select name, queue, description, arguments, result, signals, partitioned
+    select name, queue, description, partitioned,
+           arguments::text as arguments, result::text as result, signals::text as signals
     from catalog.workflows
     where application = :application
     order by name
 """)
+"""The schemas as texts: one that cannot be read must not keep the others from being read."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,32 @@ class Workflow:
 
     @cached_property
     def validator(self) -> Any:
-        """The schema of the arguments, compiled when the first launch needs it."""
-        return compiled(self.arguments)
+        """The schema of the arguments, compiled when the first launch needs it.
+
+        Raises UnusableSchema.
+        """
+        return self._compiled(self.arguments)
 
     @cached_property
     def signal_validators(self) -> dict[str, Any]:
-        """The schemas of the signals, compiled when the first one is sent."""
-        return {topic: compiled(schema) for topic, schema in self.signals.items()}
+        """The schemas of the signals, compiled when the first one is sent.
+
+        Raises UnusableSchema.
+        """
+        return {topic: self._compiled(schema) for topic, schema in self.signals.items()}
+
+    @cached_property
+    def is_usable(self) -> bool:
+        """Whether all of its schemas can be used."""
+        with suppress(UnusableSchema):
+            return all(map(self._compiled, [self.arguments, self.result, *self.signals.values()]))
+        return False
+
+    def _compiled(self, schema: Schema) -> Any:
+        try:
+            return compiled(schema)
+        except ValueError as error:
+            raise UnusableSchema(workflow=self.name) from error
 
 
 class Catalog:
@@ -79,13 +108,13 @@ class Catalog:
     def accept(self, name: str, calls: Mapping[str, Any]) -> Workflow:
         """The workflow `name`, which takes the arguments of all `calls`, by their JSON pointers.
 
-        Raises UnknownWorkflow, InvalidArguments. Nothing is refused before a worker that has just
-        started had the chance to be heard.
+        Raises UnknownWorkflow, InvalidArguments, UnusableSchema. Nothing is refused before a
+        worker that has just started had the chance to be heard.
         """
         known = self.workflows()
         try:
             return _accept(known, name, calls)
-        except (UnknownWorkflow, InvalidArguments):
+        except (UnknownWorkflow, InvalidArguments, UnusableSchema):
             newest = self.workflows(max_age=PAUSE)
             if newest is known:
                 raise
@@ -101,13 +130,28 @@ class Catalog:
             raise
         if not rows:
             raise NoWorkerYet(application=self.application)
-        return {row.name: Workflow(**row._mapping) for row in rows}
+        return {row.name: _published(row) for row in rows}
 
 
 @cache
 def catalog() -> Catalog:
     """The catalog of this instance."""
     return Catalog(settings().app_name)
+
+
+def _published(row: Row[Any]) -> Workflow:
+    """What a row says; a schema that cannot be read is None, which is no usable one."""
+    read = {name: _loaded(row._mapping[name]) for name in ("arguments", "result", "signals")}
+    if not isinstance(read["signals"], dict):
+        read |= {"arguments": None, "signals": {}}
+    return Workflow(**{**row._mapping, **read})
+
+
+def _loaded(schema: str) -> Any:
+    try:
+        return json.loads(schema)
+    except (ValueError, RecursionError):  # Postgres nests deeper, and knows longer numbers.
+        return None
 
 
 def _accept(workflows: Mapping[str, Workflow], name: str, calls: Mapping[str, Any]) -> Workflow:

@@ -240,6 +240,14 @@ class CatalogOutdated(FunctionError):
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
 
 
+class UnusableSchema(FunctionError):
+    """What the worker has published of the workflow {workflow!r} is no schema that can be used."""
+
+    status = 503
+    title = "Unusable schema"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
+
+
 class DatabaseUnavailable(FunctionError):
     """The database cannot be reached at the moment."""
 

@@ -174,7 +174,8 @@ async def openapi(request: Request) -> Response:
 
     Query(request)
     workflows = await use_client(lambda _: catalog().workflows())
-    return answers.Answer(document(workflows.values(), auth=settings().auth))
+    usable = [each for each in workflows.values() if each.is_usable]
+    return answers.Answer(document(usable, auth=settings().auth))
 
 
 def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:

@@ -16,6 +16,8 @@ from .errors import (
     MethodNotAllowed,
     NothingHere,
     UnknownMethod,
+    UnusableSchema,
+    shortened,
 )
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ def problem(error: Exception) -> Response:
         error = FunctionError()
     if isinstance(error, DatabaseUnavailable):
         logger.warning("database unavailable: %s", _reason(error.__cause__))
+    if isinstance(error, UnusableSchema):
+        logger.warning("%s %r", error, shortened(str(error.__cause__)))
     if isinstance(error, BadCredentials) and error.__cause__:
         logger.info("credentials refused: %s", type(error.__cause__).__name__)
     body = {

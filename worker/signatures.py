@@ -19,6 +19,7 @@ from .errors import (
     InexpressibleSignal,
     InvalidArguments,
 )
+from .references import refuse_foreign
 
 Function = Callable[..., Any]
 
@@ -208,7 +209,9 @@ def _schema(hint: Any, mode: JsonSchemaMode, config: ConfigDict | None = None) -
     with warnings.catch_warnings():
         # A default that is not JSON is left out of the schema; the function still has it.
         warnings.simplefilter("ignore", PydanticJsonSchemaWarning)
-        return type_adapter(hint, config).json_schema(mode=mode)
+        schema = type_adapter(hint, config).json_schema(mode=mode)
+    refuse_foreign(schema)
+    return schema
 
 
 def first_line(error: Exception) -> str:

@@ -10,6 +10,8 @@ from .names import Names, pascal
 LITERAL = {"const", "default", "enum", "example", "examples"}
 """Keywords whose values are data, where `$ref` means nothing."""
 
+REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
+
 NAMED = {"$defs", "dependentSchemas", "patternProperties", "properties"}
 """Keywords whose values are schemas by name, where `$ref` is just another name."""
 
@@ -46,7 +48,11 @@ def _pointed(schema: Any, point: Point) -> Any:
     """The schema with `point` applied to its references."""
     match schema:
         case dict():
-            return {keyword: _value(keyword, value, point) for keyword, value in schema.items()}
+            return {
+                keyword: _value(keyword, value, point)
+                for keyword, value in schema.items()
+                if not _leads_elsewhere(keyword, value)
+            }
         case list():
             return [_pointed(each, point) for each in schema]
     return schema
@@ -59,10 +65,23 @@ def _value(keyword: str, value: Any, point: Point) -> Any:
         return {name: _pointed(schema, point) for name, schema in value.items()}
     if keyword == "$ref":
         return point(value)
-    if keyword == "discriminator":
-        mapping = value.get("mapping", {})
-        return value | {"mapping": {tag: point(target) for tag, target in mapping.items()}}
+    match keyword, value:
+        case "discriminator", {"mapping": dict(mapping)}:
+            within = {tag: target for tag, target in mapping.items() if _is_within(target)}
+            return value | {"mapping": {tag: point(target) for tag, target in within.items()}}
     return _pointed(value, point)
+
+
+def _leads_elsewhere(keyword: str, value: Any) -> bool:
+    """Whether readers of the document would look for something outside of it.
+
+    `$id` would have them look for all references there.
+    """
+    return keyword == "$id" or (keyword in REFERENCES and not _is_within(value))
+
+
+def _is_within(reference: Any) -> bool:
+    return isinstance(reference, str) and reference.startswith("#")
 
 
 def _unescaped(part: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from worker.errors import (
     InexpressibleArgument,
@@ -269,3 +269,47 @@ def test_bytes_are_announced_as_they_are_stored() -> None:
 
     assert result_schema(function)["format"] == "base64url"
     assert arguments_schema(function)["properties"]["data"]["format"] == "binary"
+
+
+class Elsewhere(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"$ref": "https://example.com/order.json"})
+    name: str
+
+
+class Reference(BaseModel):
+    """A model that speaks of references, and has none."""
+
+    reference: Annotated[str, Field(alias="$ref", examples=[{"$ref": "https://example.com"}])] = ""
+    above: "Reference | None" = None
+
+
+def takes_elsewhere(known: str, other: Elsewhere) -> None:
+    pass
+
+
+def gives_elsewhere() -> list[Elsewhere]:
+    return []
+
+
+def takes_reference(other: Reference) -> None:
+    pass
+
+
+OUTSIDE = r"its \$ref 'https://example.com/order.json' does not begin with #"
+
+
+def test_a_reference_to_elsewhere_is_refused() -> None:
+    """Nobody fetches what it leads to; the sentence names the function."""
+    with pytest.raises(InexpressibleArgument, match=rf"\.takes_elsewhere: .*'other'.*{OUTSIDE}"):
+        arguments_schema(takes_elsewhere)
+    with pytest.raises(InexpressibleResult, match=rf"\.gives_elsewhere: .*{OUTSIDE}"):
+        result_schema(gives_elsewhere)
+    with pytest.raises(InexpressibleSignal, match=rf"\.takes_reference: .*'topic'.*{OUTSIDE}"):
+        signal_schema(takes_reference, "topic", dict[str, Elsewhere])
+
+
+def test_what_only_looks_like_a_reference_is_published() -> None:
+    """A property of that name, an example; and references that begin with `#`."""
+    schema = arguments_schema(takes_reference)
+
+    assert "$ref" in schema["$defs"]["Reference"]["properties"]
