@@ -15,6 +15,9 @@ from .tables import Sight, Workflow
 
 ADMIN = "admin"
 
+MAX_CREDENTIAL_BYTES = 16 * 1024
+"""More than any key or token has; decoding or hashing megabytes would keep others waiting."""
+
 
 class Caller(NamedTuple):
     """Somebody who may call; without a name it is whoever the platform has let in."""
@@ -63,6 +66,8 @@ def _bearer(request: Request) -> str:
 
 
 def _owner(key: str) -> Caller:
+    if len(key) > MAX_CREDENTIAL_BYTES:
+        raise BadCredentials
     # Headers are bytes, which Starlette reads as Latin-1.
     digest = hashlib.sha256(key.encode("latin-1")).hexdigest()
     # All are compared, so that the time it takes tells nothing.
@@ -74,6 +79,8 @@ def _owner(key: str) -> Caller:
 
 
 async def _subject(token: str) -> Caller:
+    if len(token) > MAX_CREDENTIAL_BYTES:
+        raise BadCredentials
     from .tokens import claims  # Only here, since its libraries would slow down every cold start.
 
     claimed = await claims(token)

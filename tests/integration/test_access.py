@@ -95,6 +95,22 @@ def test_a_key_comes_in_either_header(functions: TestClient, headers: dict[str, 
     assert functions.post("/launch/greeting", headers=headers).status_code == 202
 
 
+@pytest.mark.parametrize(("length", "status"), [(16_384, 404), (16_385, 401)])
+@pytest.mark.parametrize("header", ["X-API-Key", "Authorization"])
+def test_a_key_that_is_too_long_is_not_looked_at(
+    serve: Serve, database: str, header: str, length: int, status: int
+) -> None:
+    """401, even if it were known: megabytes would be decoded and hashed while others wait."""
+    long = "k" * length
+    keys = json.dumps({"alice": hashlib.sha256(long.encode()).hexdigest()})
+    sent = long if header == "X-API-Key" else f"Bearer {long}"
+
+    with serve(database, AUTH="api_key", API_KEYS=keys) as functions:
+        answer = functions.get("/status/unknown", headers={header: sent})
+
+    assert answer.status_code == status
+
+
 def test_the_caller_is_the_workflows_user(functions: TestClient, database: str) -> None:
     """Workflows can ask for name and roles."""
     functions.post("/launch/greeting", headers=key("alice"))

@@ -87,6 +87,7 @@ FORGED: dict[str, Callable[[], str]] = {
     "no id": lambda: segments({"alg": "ES256"}, {}, b""),
     "a nested payload": lambda: segments({"alg": "ES256", "kid": "ES256"}, b"[" * 10_000, b""),
     "critical extensions": lambda: segments({"kid": "ES256", "crit": ["x"], "x": 1}, {}, b""),
+    "more than 16 KiB": lambda: signed(padding="x" * 16_384),
     "no objects": lambda: segments([], [], b""),
 }
 
