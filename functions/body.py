@@ -1,11 +1,13 @@
 """Read a request's body: JSON, strictly, and not without limits."""
 
 import json
+import re
 from typing import Any
 
 from starlette.requests import Request
 
 from .errors import (
+    BadHeader,
     BodyTooLarge,
     InvalidArguments,
     MalformedBody,
@@ -16,6 +18,8 @@ from .errors import (
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
 
+LENGTH = re.compile("[0-9]{1,20}")
+"""As many digits as 64 bits have: Python refuses to read some thousands, and nobody sends them."""
 
 LARGEST_BATCH = 1000
 
@@ -23,7 +27,7 @@ LARGEST_BATCH = 1000
 async def json_value(request: Request) -> Any:
     """The JSON value in the body.
 
-    Raises BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType, MalformedBody.
+    Raises BadHeader, BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType, MalformedBody.
     """
     body = await _read(request)
     _check_representation(request)
@@ -53,7 +57,7 @@ async def json_calls(request: Request) -> dict[str, dict[str, Any]]:
 
 
 async def _read(request: Request) -> bytes:
-    if int(request.headers.get("content-length", 0)) > MAX_BYTES:
+    if _announced_bytes(request) > MAX_BYTES:
         raise BodyTooLarge(limit=MAX_BYTES)
     body = bytearray()
     async for chunk in request.stream():
@@ -61,6 +65,17 @@ async def _read(request: Request) -> bytes:
         if len(body) > MAX_BYTES:
             raise BodyTooLarge(limit=MAX_BYTES)
     return bytes(body)
+
+
+def _announced_bytes(request: Request) -> int:
+    """How long the body is said to be; 0 if nothing is said. Raises BadHeader."""
+    lengths = request.headers.getlist("content-length")
+    if not lengths:
+        return 0
+    length = lengths[0].strip(" \t")
+    if len(lengths) > 1 or not LENGTH.fullmatch(length):
+        raise BadHeader(header="Content-Length", wanted="a single number of bytes")
+    return int(length)
 
 
 def _check_representation(request: Request) -> None:

@@ -9,6 +9,7 @@ from starlette.types import Message
 
 from functions.body import MAX_BYTES, MAX_DEPTH, json_calls
 from functions.errors import (
+    BadHeader,
     BodyTooLarge,
     FunctionError,
     InvalidArguments,
@@ -126,6 +127,36 @@ def test_a_compressed_body_is_refused() -> None:
     """Nothing here would inflate it."""
     with pytest.raises(UnsupportedEncoding, match="'gzip'"):
         read(b"{}", content_encoding="gzip")
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        ["9" * 5000],
+        ["0" * 5000],
+        ["-1"],
+        ["+5"],
+        ["5, 5"],
+        ["5", "5"],
+        ["5_0"],
+        ["5 0"],
+        [""],
+        ["\u0665"],
+    ],
+    ids=lambda lengths: ascii(lengths)[:12],
+)
+def test_a_length_that_is_no_number_is_refused(lengths: list[str]) -> None:
+    """Servers and platforms do not look at it alike, and Python reads more than HTTP has."""
+    headers = [(b"content-length", length.encode("utf-8")) for length in lengths]
+
+    with pytest.raises(BadHeader, match="The header Content-Length has to be a single number"):
+        calls_in(Request({"type": "http", "method": "POST", "headers": headers}))
+
+
+@pytest.mark.parametrize("length", ["2", "002", " 2", "2 \t"])
+def test_a_length_may_have_spaces_and_zeros(length: str) -> None:
+    """As HTTP has it."""
+    assert read(b"{}", content_length=length) == {}
 
 
 def test_a_body_announced_as_too_large_is_not_waited_for() -> None:
