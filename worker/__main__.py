@@ -16,6 +16,7 @@ from dbos import DBOS
 
 from . import internals, queues, workflows
 from .adopt import Adopted, adopt
+from .cancellations import Cancellations
 from .catalog import Entry
 from .database import check_database
 from .declarations import find_workflows
@@ -90,6 +91,9 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         Pulse(settings, executor).start()
         waits = Waits(settings, executor.pool.engine)
         internals.know_what_waits(waits)
+        cancellations = Cancellations(executor.pool.engine)
+        internals.end_waits_of_lost_runs(cancellations)
+        cancellations.start()
         held = Held(settings)
         if settings.health_port:
             metrics = Metrics(settings, executor, lease, take_over)

@@ -11,6 +11,7 @@ from dbos import error as dbos_error
 from .flight import Operation
 from .operations import Call, awaited, current
 from .order import TURNS
+from .sleeps import until_done
 
 
 def results(get_result: Call) -> Call:
@@ -70,6 +71,7 @@ async def _record(
 
 async def _result(handle: Any, polling_interval: float) -> Any:
     if isinstance(handle, _core.WorkflowHandleAsyncTask):
+        await until_done(handle.task)
         try:
             return await asyncio.shield(handle.task)
         except (

@@ -46,11 +46,14 @@ from . import (
     outcomes,
     ownership,
     retries,
+    sleeps,
     steps,
     tasks,
     threads,
+    waiters,
     waits,
 )
+from .cancellations import Cancellations
 from .capacity import Capacity
 from .clock import Clock
 from .listener import Listener
@@ -274,20 +277,45 @@ def try_again_soon() -> None:
     retries.cap(PostgresSystemDatabase)
 
 
+WAITERS: dict[str, waits.Waiter] = {
+    "recv": waits.receiver,
+    "get_event": waits.asker,
+    "await_workflow_result": waits.caller,
+    "await_first_workflow_id": waits.caller,
+}
+"""The methods of DBOS's database that wait; each has an async twin."""
+
+
 def know_what_waits(runs: waits.Waits) -> None:
     """DBOS does not say what is in flight, and of a wait for another workflow there is no row."""
-    waiters: dict[str, waits.Waiter] = {
-        "recv": waits.receiver,
-        "get_event": waits.asker,
-        "await_workflow_result": waits.caller,
-        "await_first_workflow_id": waits.caller,
-    }
     database = _sys_db.SystemDatabase
-    for name, waiter in waiters.items():
+    for name, waiter in WAITERS.items():
         replace(database, name, functools.partial(runs.around, waiter))
         replace(database, f"{name}_async", functools.partial(runs.around_async, waiter))
     replace(database, "record_sleep", runs.sleeping)
     replace(_core, "invoke_step", runs.stepping)
+
+
+SLEEPING: tuple[tuple[ModuleType, waiters.RunOf], ...] = (
+    (_sys_db, waiters.waited_for),
+    (_dbos, waiters.executed),
+    (_outcome, waiters.attempted),
+)
+"""The modules of DBOS that sleep for a run: to look again whether another has ended, in
+`DBOS.sleep`, and before a further attempt at a step."""
+
+
+def end_waits_of_lost_runs(runs: Cancellations) -> None:
+    """DBOS lets a cancelled run wait to the end, which may be days away."""
+    database = _sys_db.SystemDatabase
+    for name, waiter in WAITERS.items():
+        replace(database, name, functools.partial(waiters.around, waiter))
+        replace(database, f"{name}_async", functools.partial(waiters.around_async, waiter))
+    replace(_sys_db, "LoopAwareEvent", runs.events)
+    for module, run_of in SLEEPING:
+        replace(module, "time", functools.partial(sleeps.time_with, run_of))
+        replace(module, "asyncio", functools.partial(sleeps.asyncio_with, run_of))
+    replace(_core.WorkflowHandleFuture, "_get_result", sleeps.futures)
 
 
 def leave_out_what_is_held() -> None:

@@ -361,6 +361,16 @@ select workflow_uuid, true from dbos.workflow_status where workflow_uuid = :work
 on conflict (workflow_uuid) do update set owner_xid = null, several_at_once = true
 """)
 
+LOST = text("""
+select n, coalesce(s.status = 'CANCELLED', false)
+from unnest(cast(:runs as text[]), cast(:owners as text[])) with ordinality w (run, owner, n)
+left join dbos.workflow_status s on s.workflow_uuid = w.run
+where s.workflow_uuid is null or s.status = 'CANCELLED'
+    or s.owner_xid is distinct from coalesce(w.owner, s.owner_xid)
+""")
+"""Which of some runs are cancelled, or no longer those of their owners, and whether they are
+cancelled."""
+
 CLAIMS = """
 select workflow_uuid, coalesce(owner_xid, ''), coalesce(queue_name, ''), name
 from dbos.workflow_status

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from dbos import error as dbos_error
 from dbos._context import get_local_dbos_context
 from sqlalchemy import Engine, TextClause
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +33,13 @@ from .settings import Settings
 
 MOMENT_SECONDS = 1.0
 """A wait that is over sooner costs no statement."""
+
+LONGEST_SECONDS = 100 * 365.25 * 24 * 3600
+"""A hundred years: whoever waits longer waits until that ends, or the run is cancelled. Python's
+clocks, and the times that DBOS records, end soon after."""
+
+LOST = (dbos_error.DBOSWorkflowCancelledError, dbos_error.DBOSWorkflowConflictIDError)
+"""What DBOS raises when an execution has its run no longer."""
 
 Waiter = Callable[..., str | None]
 """Which run waits, from the arguments of a method that waits."""
@@ -125,6 +133,9 @@ class Waits:
             self._write(run, self._change(run, waits=1))
             try:
                 result = wait(database, *args, **kwargs)
+            except LOST:  # Whatever was said of it is void.
+                self._change(run, waits=-1)
+                raise
             except BaseException:
                 self._write(run, self._change(run, waits=-1, recorded=False))
                 raise
@@ -146,6 +157,9 @@ class Waits:
             await self._write_async(run, self._change(run, waits=1))
             try:
                 result = await wait(database, *args, **kwargs)
+            except LOST:
+                self._change(run, waits=-1)
+                raise
             except BaseException:
                 await self._write_async(run, self._change(run, waits=-1, recorded=False))
                 raise
@@ -183,6 +197,7 @@ class Waits:
 
         @functools.wraps(record_sleep)
         def record(database: Any, run: str, function_id: int, seconds: float, **kwargs: Any) -> Any:
+            seconds = min(seconds, LONGEST_SECONDS)
             if not kwargs.get("project_completion_time"):
                 return record_sleep(database, run, function_id, seconds, **kwargs)
             self._write(run, self._change(run, sleeps=seconds))

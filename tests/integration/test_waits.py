@@ -120,3 +120,11 @@ def test_steps_one_after_the_other_cost_nothing(settings: Settings, waits: Waits
 
     assert said(settings, waits) == []
     assert not waits._runs
+
+
+def test_a_sleep_for_ever_ends_in_a_hundred_years(waits: Waits) -> None:
+    """Python's clocks, and what DBOS records, would not hold the time."""
+    recorded = waits.sleeping(lambda _database, _run, _number, seconds, **_: seconds)
+
+    assert recorded(None, "one", 1, 1e300) == waits_module.LONGEST_SECONDS
+    assert recorded(None, "one", 1, 60.0) == 60.0

@@ -711,6 +711,47 @@ def test_whatever_waits_in_dbos_waits_in_these_methods(
     assert found[1 : 1 + len(parameters)] == parameters
 
 
+def test_dbos_sleeps_for_a_run_in_these_modules() -> None:
+    """Others sleep in threads of DBOS's own, or between two tries of a transaction."""
+    sources = {path.stem: path.read_text() for path in Path(dbos.__file__).parent.glob("*.py")}
+    sleeping = {name for name in sources if re.search(r"\b(time|asyncio)\.sleep\(", sources[name])}
+
+    assert sleeping - {each.__name__.removeprefix("dbos.") for each, _ in internals.SLEEPING} == {
+        "_core",
+        "_datasource",
+        "_debug_trigger",
+        "_docker_pg_helper",
+        "_sys_db_postgres",
+    }
+    assert "await asyncio.sleep(_PREEMPTIBLE_POLL_INTERVAL_SEC)" in sources["_core"]
+    assert len(re.findall(r"\b(time|asyncio)\.sleep\(", sources["_core"])) == 1
+
+
+def test_dbos_waits_for_what_comes_with_this_class_of_this_module() -> None:
+    """Whatever waits looks it up there, and awaits it or waits for it with these methods."""
+    sources = {path.stem: path.read_text() for path in Path(dbos.__file__).parent.glob("*.py")}
+
+    assert {name for name in sources if "LoopAwareEvent()" in sources[name]} == {"_sys_db"}
+    assert list(signature(LoopAwareEvent.wait).parameters) == ["self", "timeout"]
+    assert list(signature(LoopAwareEvent.wait_async).parameters) == ["self", "timeout"]
+
+
+def test_dbos_waits_for_a_child_in_another_thread_in_one_method() -> None:
+    """Without a look whether the one who waits is cancelled."""
+    get_result = inspect.unwrap(_core.WorkflowHandleFuture._get_result)
+
+    assert list(signature(get_result).parameters) == ["self", "polling_interval_sec"]
+    assert inspect.getsource(_core).count("self.future.result()") == 1
+    assert "self.future.result()" in inspect.getsource(get_result)
+
+
+def test_dbos_takes_the_token_from_a_run_that_is_cancelled_or_resumed() -> None:
+    """So an execution knows that it has its run no longer, also when that is resumed at once."""
+    for method in ("cancel_workflows", "resume_workflows"):
+        assert "owner_xid=None" in inspect.getsource(getattr(SystemDatabase, method))
+    assert "owner_xid=None" in inspect.getsource(SystemDatabase.cancel_timed_out_workflows)
+
+
 def test_dbos_records_the_end_of_a_sleep_and_of_a_timeout_with_one_method() -> None:
     """Only a sleep is recorded as if it had ended then: its row tells it from a timeout."""
     sleep = inspect.signature(_sys_db.SystemDatabase.record_sleep).parameters
