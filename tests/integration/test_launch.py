@@ -75,6 +75,7 @@ def test_no_body_means_no_arguments(functions: TestClient, database: str) -> Non
         ("greeting", [{"name": "World"}, {"name": 1}], ["/1/name"]),
         ("order", {"quantity": 0}, ["/quantity"]),
         ("order", {"quantity": 1.5, "payment_timeout": "1"}, ["/payment_timeout", "/quantity"]),
+        ("order", {"payment_timeout": 1e300}, ["/payment_timeout"]),
         ("report", {"length": 1001}, ["/length"]),
     ],
 )

@@ -16,6 +16,9 @@ from worker import workflow
 
 STOCK = 100
 
+LONGEST_TIMEOUT_SECONDS = 30 * 24 * 3600
+"""Orders that wait hold places of their queue, so none may wait for ever."""
+
 
 class OutOfStock(Exception):
     """There is not enough in stock; trying again would not help."""
@@ -75,7 +78,9 @@ async def progress(done: int, message: str) -> None:
 async def order(
     item: str = "book",
     quantity: Annotated[int, Field(ge=1)] = 1,
-    payment_timeout: Annotated[float, Field(gt=0, description="seconds")] = 60.0,
+    payment_timeout: Annotated[
+        float, Field(gt=0, le=LONGEST_TIMEOUT_SECONDS, description="seconds")
+    ] = 60.0,
 ) -> Order:
     """Sell an item: reserve it, wait for the signal `payment`, ship it.
 
