@@ -107,6 +107,13 @@ class WorkflowExited(WorkerError):
 class ValueLost(WorkerError):
     """{what} {problem}: {remedy}"""
 
+    remedy: str
+
+
+class ValueUnwritten(ValueLost):
+    # The problem is in the words of the value's own type, so callers do not read them.
+    """{what} {problem}: {remedy}"""
+
 
 class NothingIsUnpickled(WorkerError):
     """a value that is stored as 'py_pickle' is not read; only portable JSON is"""

@@ -4,6 +4,9 @@ What DBOS writes of an exception stays as it is, since other languages read it: 
 `message`, `code`, `data`. The member `python` beside it has the class, the arguments and the
 attributes. It is null for a class that cannot be found again.
 
+The functions read `public`, which is true if callers may read the message, and of a step that was
+retried in vain `attempts`, and `cause` with its own `name`, `message` and `public`.
+
 Whoever writes into the database must not gain more than an exception by it: nothing is
 imported, no `__init__` or `__new__` of a class is called but those of Python's own exceptions,
 and nothing but a subclass of Exception is made.
@@ -13,6 +16,7 @@ import json
 from typing import Any, NamedTuple
 
 from dbos import DBOSPortableJSONSerializer, PortableWorkflowError
+from dbos import error as dbos_error
 from dbos._serialization import exception_to_workflow_error_data
 
 from . import literals
@@ -20,9 +24,14 @@ from .classes import found, is_findable
 from .hints import dumped_by_hint, revived
 from .literals import Json, text
 from .parts import arguments, attributes, can_be_made, cause, made, put, put_cause
+from .public import is_public
 
 LARGEST_CHARACTERS = 100_000
 """Of the member `python`. An exception is a message; what is larger is a document by mistake."""
+
+LARGEST_CAUSE_CHARACTERS = 10_000
+"""Of the message in the member `cause`, which is the same as in `python` and longer than people
+read."""
 
 
 class Stored(NamedTuple):
@@ -185,6 +194,7 @@ def replayed(record: dict[str, Json]) -> Exception:
 def _record(error: Exception) -> tuple[dict[str, Json], list[str]]:
     record: dict[str, Json] = {**exception_to_workflow_error_data(error)}
     record["name"] = _name(error)
+    record |= _public(error) | _retries(error)
     writer = Writer(LARGEST_CHARACTERS)
     try:
         record["python"] = writer.python(error, record["message"])
@@ -192,6 +202,32 @@ def _record(error: Exception) -> tuple[dict[str, Json], list[str]]:
         record["python"] = None
         writer.lost.append("all but the message")
     return record, writer.lost
+
+
+def last_cause(error: BaseException) -> BaseException | None:
+    """What the last attempt has raised of a step that was retried in vain."""
+    errors = getattr(error, "errors", None) if _is_of_retries(error) else None
+    last = errors[-1] if type(errors) is list and errors else None
+    return last if isinstance(last, BaseException) else None
+
+
+def _retries(error: BaseException) -> dict[str, Json]:
+    """How often a step was tried in vain, and why the last time."""
+    last = last_cause(error)
+    if last is None:
+        return {}
+    said = text(last)[:LARGEST_CAUSE_CHARACTERS]
+    cause = {"name": _name(last), "message": said, **_public(last)}
+    return {"attempts": getattr(error, "max_retries", None), "cause": cause}
+
+
+def _is_of_retries(error: BaseException) -> bool:
+    return type(error) is dbos_error.DBOSMaxStepRetriesExceeded
+
+
+def _public(error: BaseException) -> dict[str, Json]:
+    """The mark that callers may read the message; there is none if they may not."""
+    return {"public": True} if is_public(error) else {}
 
 
 def _name(error: BaseException) -> str:

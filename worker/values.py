@@ -16,9 +16,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core.core_schema import ErrorType
 
 from .differences import MISSING, Difference, a, difference
-from .errors import ValueLost
+from .errors import ValueLost, ValueUnwritten
 from .signatures import RETURNED, first_line, resolved, type_adapter
 
 KEPT = (type(None), bool, int, str)
@@ -34,6 +35,9 @@ HINTS = 1000
 
 NOT_JSON = (TypeError, ValueError)
 """What DBOS raises for what is no portable JSON."""
+
+BY_PYDANTIC = {*get_args(ErrorType)} - {"value_error", "assertion_error"}
+"""Errors that pydantic words itself; those of validators say whatever their code says."""
 
 Reason = Difference | Exception
 
@@ -203,12 +207,19 @@ def refusal(value: Any, what: str, reason: Reason, remedy: str) -> Exception:
         problem = f"{has} that JSON cannot hold ({told(reason)})"
     else:
         problem = str(reason)
-    lost = ValueLost(what=what, problem=problem, remedy=remedy)
     if not isinstance(reason, NOT_JSON) or "portable JSON" not in str(reason):
-        return lost
+        kind = ValueUnwritten if _is_of_code(reason) else ValueLost
+        return kind(what=what, problem=problem, remedy=remedy)
     error: Exception = type(reason)(f"{reason}: {what} {has}; {remedy}")
-    error.__cause__ = lost
+    error.__cause__ = ValueLost(what=what, problem=problem, remedy=remedy)
     return error
+
+
+def _is_of_code(reason: Reason) -> bool:
+    """Whether a type's own code says why, which may be anything."""
+    if isinstance(reason, ValidationError):
+        return reason.errors(include_url=False)[0]["type"] not in BY_PYDANTIC
+    return isinstance(reason, Exception)
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from dbos import DBOS
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from worker import workflow
+from worker import PublicError, workflow
 
 STOCK = 100
 
@@ -20,8 +20,8 @@ LONGEST_TIMEOUT_SECONDS = 30 * 24 * 3600
 """Orders that wait hold places of their queue, so none may wait for ever."""
 
 
-class OutOfStock(Exception):
-    """There is not enough in stock; trying again would not help."""
+class OutOfStock(PublicError):
+    """There is not enough in stock; trying again would not help. Callers read its message."""
 
 
 class Order(TypedDict):
