@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from . import reports
 from .blocks import block
 from .exceptions import replayed, stored
 from .portable import PORTABLE, is_portable
@@ -62,6 +63,7 @@ def serialized(serialize_exception: Function) -> Function:
                 type(value).__name__,
                 type(value).__module__,
             )
+        reports.note(written, value)
         if recorded := _RECORDED.get():
             recorded.error, recorded.replayed = value, again
         return written, PORTABLE

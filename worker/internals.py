@@ -45,6 +45,7 @@ from . import (
     order,
     outcomes,
     ownership,
+    reports,
     retries,
     sleeps,
     steps,
@@ -270,6 +271,13 @@ def raise_from_children_what_replays_raise() -> None:
     replace(_core, "_get_wf_invoke_func", failures.alike_for_parents)
 
 
+def report_what_callers_may_not_read() -> None:
+    """DBOS logs what a workflow failed with, and neither which step nor what a workflow catches."""
+    replace(SystemDatabase, "record_operation_result", reports.of_steps)
+    replace(SystemDatabase, "record_get_result", reports.of_results)
+    replace(SystemDatabase, "update_workflow_outcome", reports.of_workflows)
+
+
 def try_again_soon() -> None:
     """DBOS waits up to 90 s before it tries again, also when the database has long been back."""
     replace(_sys_db, "db_retry", retries.capped)
@@ -337,6 +345,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     store_exceptions_as_themselves,
     raise_from_steps_what_replays_raise,
     raise_from_children_what_replays_raise,
+    report_what_callers_may_not_read,
     keep_results_of_steps,
     keep_results_of_transactions,
     store_arguments_by_hint,

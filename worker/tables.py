@@ -467,6 +467,13 @@ with moved as (
 delete from catalog.unreplayable u using moved where moved.workflow_uuid = u.workflow_uuid
 """
 
+FAILED_STEPS = """
+select function_id, error from dbos.operation_outputs
+where workflow_uuid = %(workflow)s and error is not null and octet_length(error) <= %(bytes)s
+order by function_id desc
+limit %(steps)s
+"""
+
 STATUS = "select status from dbos.workflow_status where workflow_uuid = %(workflow)s"
 
 RECORDED_NAMES = """

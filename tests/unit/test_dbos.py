@@ -276,6 +276,7 @@ DBOS.destroy()
         "keep_results_of_workflows",
         "tell_values_of_any_type",
         "receive_signals_as_declared",
+        "report_what_callers_may_not_read",
     ],
 )
 def test_each_replacement_works_without_the_others(
@@ -440,6 +441,23 @@ def test_these_modules_of_dbos_have_the_functions_for_exceptions() -> None:
     assert len(functions) == 8
     assert {function.__module__ for function in functions} == {"dbos._serialization"}
     assert all(internals._MADE_BY in vars(function) for function in functions)
+
+
+def test_dbos_stores_each_error_with_one_of_three_methods() -> None:
+    """From their arguments it is known of which step it is, but of the result of a child, whose
+    number is the next one unless a context comes with it."""
+    database = SystemDatabase
+
+    outcome = list(signature(database.update_workflow_outcome).parameters)
+    fetched = inspect.getsource(inspect.unwrap(database.record_get_result))
+    assert outcome == ["self", "workflow_id", "status", "output", "error", "owner_xid"]
+    assert list(signature(database.record_operation_result).parameters)[:2] == ["self", "result"]
+    assert fetched.count("ctx.function_id += 1") == 1
+    assert fetched.index("if ctx is None or not ctx.is_workflow()") < fetched.index("+= 1")
+    assert {"workflow_uuid", "function_id", "error"} <= {
+        *_sys_db.OperationResultInternal.__annotations__
+    }
+    assert inspect.getsource(_core).count("self.dbos._sys_db.record_get_result") == 8
 
 
 EXCEPTIONS = (
