@@ -11,6 +11,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .failures import failure
 from .settings import settings
 from .tables import Outcome, Step, Workflow
 
@@ -113,7 +114,7 @@ def status_body(workflow: Workflow, outcome: Outcome) -> dict[str, Any]:
     if workflow.status == "SUCCESS":
         body["result"] = outcome.result
     if workflow.status == "ERROR":
-        body["error"] = _error(outcome.error)
+        body["error"] = failure(outcome.error, workflow.workflow_id)
     return body | {"links": _links(workflow.workflow_id)}
 
 
@@ -130,7 +131,7 @@ def steps(workflow_id: str, recorded: Iterable[Step]) -> Answer:
             "name": step.name,
             "started_at": rfc3339(step.started_at),
             "completed_at": rfc3339(step.completed_at),
-            "error": _error(step.error) if step.failed else None,
+            "error": failure(step.error, workflow_id, step.number) if step.failed else None,
             "child_workflow_id": step.child_workflow_id,
         }
         for step in recorded
@@ -199,9 +200,3 @@ def _links(workflow_id: str) -> dict[str, str]:
 
 def _status_url(workflow_id: str) -> str:
     return f"{settings().status_url}/{quote(workflow_id, safe='')}"
-
-
-def _error(error: Any) -> dict[str, str]:
-    if not isinstance(error, dict):
-        return {"name": "Error", "message": "The error is not stored as portable JSON."}
-    return {"name": str(error.get("name")), "message": str(error.get("message"))}

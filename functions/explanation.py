@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row
 
 from .answers import rfc3339
-from .tables import INTERNAL_QUEUE
+from .failures import failed_step, failure
+from .tables import INTERNAL_QUEUE, Failure
 
 
 class Explanation(NamedTuple):
@@ -51,6 +52,7 @@ class Situation:
     workers: Sequence[Row[Any]]
     """Of each version how many are alive, and how many of these take nothing since their clock is
     wrong, or nothing that needs a thread; the version that leads is the first."""
+    failure: Failure
     published: bool
     """Whether the catalog has a workflow of this name."""
 
@@ -101,7 +103,7 @@ class Situation:
             case "SUCCESS":
                 return Explanation("finished", f"It succeeded at {_at(workflow.completed_at)}.")
             case "ERROR":
-                return Explanation("failed", f"It failed at {_at(workflow.completed_at)}.")
+                return self._failed()
             case "CANCELLED":
                 at = _at(workflow.completed_at)
                 return Explanation("cancelled", f"It was cancelled at {at}; it can be resumed.")
@@ -133,6 +135,9 @@ class Situation:
             "recorded_step": workflow.recorded_step,
             "expected_step": workflow.expected_step,
             "tried_at": rfc3339(workflow.tried_at),
+            "failed_step": self._failed_step if self._is("ERROR") else None,
+            "failed_step_name": self.failure.step_name,
+            "error": self._error if self._is("ERROR") else None,
         }
         if queue is not None and self._is("ENQUEUED"):
             found |= dict(queue._mapping)
@@ -151,6 +156,28 @@ class Situation:
         return max(
             filter(None, (self.workflow.step_completed_at, self.workflow.started_at)), default=None
         )
+
+    @property
+    def _failed_step(self) -> int | None:
+        return failed_step(self.failure.error)
+
+    @property
+    def _error(self) -> dict[str, Any]:
+        """What it failed with, as callers get it."""
+        return failure(self.failure.error, self.workflow.workflow_id)
+
+    def _failed(self) -> Explanation:
+        error, sentence = self._error, f"It failed at {_at(self.workflow.completed_at)}"
+        if self._failed_step is not None:
+            sentence += f" in step {self._failed_step}"
+            sentence += f" ({self.failure.step_name})" if self.failure.step_name else ""
+        if "cause" in error:
+            sentence += f", in the last of {error['attempts']} attempts"
+            error = error["cause"]
+        reason = f": {error['message'].removesuffix('.')}"
+        if "reference" in error:
+            reason = f"; its worker's log has the reason under the reference {error['reference']!r}"
+        return Explanation("failed", f"{sentence}, with {error['name']}{reason}.")
 
     def _delayed(self) -> Explanation:
         sentence = f"It is delayed until {_at(self.workflow.delayed_until)}"

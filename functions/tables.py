@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import Connection, Engine, Row, TextClause, text
 
 from .errors import UnknownWorkflowId
+from .failures import failed_step
 from .portable import loaded
 
 INTERNAL_QUEUE = "_dbos_internal_queue"
@@ -17,6 +18,9 @@ DEEP = 1000
 
 COUNTED = 10_000
 """Workflows that are counted for `explain`."""
+
+MOST_ERROR_BYTES = 1_000_000
+"""Of an error that `explain` reads; what workers store of an exception is smaller."""
 
 SAME_APPLICATION = """
     coalesce({other}.application_name, s.application_name, '')
@@ -202,7 +206,7 @@ IN_TIME = text("set local statement_timeout = 4000")
 """Milliseconds; a rare filter on a huge table must not hold its connection for long."""
 
 STEPS = text("""
-    select function_name as name, started_at_epoch_ms as started_at,
+    select function_id as number, function_name as name, started_at_epoch_ms as started_at,
            completed_at_epoch_ms as completed_at, error, serialization, child_workflow_id
     from dbos.operation_outputs
     where workflow_uuid = :workflow_id
@@ -233,7 +237,8 @@ SITUATION = text(f"""
         order by function_id desc
         limit 1
     )
-    select s.status, s.queue_name as queue, s.queue_partition_key as partition_key,
+    select s.workflow_uuid as workflow_id, s.status, s.queue_name as queue,
+           s.queue_partition_key as partition_key,
            s.application_version, s.completed_at, s.started_at_epoch_ms as started_at,
            s.delay_until_epoch_ms as delayed_until,
            s.parent_workflow_id is not null as is_child,
@@ -263,13 +268,24 @@ SITUATION = text(f"""
            e.ended_at,
            u.reason as held, u.function_id as held_at, u.recorded_name as recorded_step,
            u.expected_name as expected_step,
-           (extract(epoch from nullif(u.tried_at, '-infinity')) * 1000)::bigint as tried_at
+           (extract(epoch from nullif(u.tried_at, '-infinity')) * 1000)::bigint as tried_at,
+           case when s.status = 'ERROR' then (
+               select coalesce(o.error, s.error) from (select) one
+               left join dbos.workflow_output o on o.workflow_uuid = s.workflow_uuid
+               where octet_length(coalesce(o.error, s.error)) <= {MOST_ERROR_BYTES}
+           ) end as error,
+           s.serialization
     from dbos.workflow_status s
     left join latest_step p on true
     left join catalog.ended e on e.workflow_uuid = s.workflow_uuid
     left join catalog.unreplayable u
         on u.workflow_uuid = s.workflow_uuid and s.status = 'ENQUEUED'
     where s.workflow_uuid = :workflow_id
+""")
+
+STEP_NAME = text("""
+    select function_name as name from dbos.operation_outputs
+    where workflow_uuid = :workflow_id and function_id = :number
 """)
 
 RUNNING = f"""
@@ -381,12 +397,20 @@ class StreamValue(NamedTuple):
 class Step(NamedTuple):
     """One step that a workflow has recorded; times are milliseconds of the epoch."""
 
+    number: int
     name: str
     started_at: int | None
     completed_at: int | None
     error: Any
     failed: bool
     child_workflow_id: str | None
+
+
+class Failure(NamedTuple):
+    """What a workflow failed with, and the name of the step that has raised it, if one has."""
+
+    error: Any
+    step_name: str | None
 
 
 def workflow(engine: Engine, sight: Sight, workflow_id: str) -> Workflow:
@@ -455,6 +479,7 @@ def steps(engine: Engine, workflow_id: str) -> list[Step]:
     """What a workflow has recorded, in order, without the results."""
     return [
         Step(
+            row.number,
             row.name,
             row.started_at,
             row.completed_at,
@@ -468,14 +493,25 @@ def steps(engine: Engine, workflow_id: str) -> list[Step]:
 
 def situation(
     engine: Engine, application: str, workflow_id: str
-) -> tuple[Row[Any], Row[Any] | None, Sequence[Row[Any]]]:
-    """The workflow, its queue, and the versions with their live workers, for `explanation`.
+) -> tuple[Row[Any], Row[Any] | None, Sequence[Row[Any]], Failure]:
+    """The workflow, its queue, the versions with their live workers, and its failure, for
+    `explanation`.
 
     Raises UnknownWorkflowId.
     """
     workflow = _row(engine, SITUATION, application=application, workflow_id=workflow_id)
     queues = _rows(engine, QUEUE, workflow_id=workflow_id) if workflow.status == "ENQUEUED" else []
-    return workflow, next(iter(queues), None), _rows(engine, WORKERS, application=application)
+    workers = _rows(engine, WORKERS, application=application)
+    error = loaded(workflow.error, workflow.serialization)
+    failure = Failure(error, _step_name(engine, workflow_id, failed_step(error)))
+    return workflow, next(iter(queues), None), workers, failure
+
+
+def _step_name(engine: Engine, workflow_id: str, number: int | None) -> str | None:
+    if number is None:
+        return None
+    rows = _rows(engine, STEP_NAME, workflow_id=workflow_id, number=number)
+    return rows[0].name if rows else None
 
 
 def add_to_batch(

@@ -55,6 +55,7 @@ SCHEMAS: dict[str, Schema] = {
         "description": "ENQUEUED, DELAYED and PENDING (running) have not ended, the others have.",
     },
     "Links": record(status=TEXT | {"format": "uri-reference"}),
+    "Cause": record(name=TEXT, message=TEXT),
     "Error": record(name=TEXT, message=TEXT),
     "Launched": record(
         workflow_id=TEXT,
@@ -106,6 +107,20 @@ SCHEMAS: dict[str, Schema] = {
         status={"type": "integer"},
         detail=TEXT,
     ),
+}
+
+SCHEMAS["Cause"]["properties"] |= {
+    "reference": TEXT
+    | {"description": "Where the message is not for callers: what finds it in the worker's log."}
+}
+
+SCHEMAS["Error"]["properties"] |= SCHEMAS["Cause"]["properties"] | {
+    "attempts": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "How often a step was tried, if it was retried in vain.",
+    },
+    "cause": component("Cause") | {"description": "What its last attempt has failed with."},
 }
 
 SCHEMAS["Problem"]["properties"] |= {

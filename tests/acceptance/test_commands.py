@@ -108,8 +108,8 @@ def test_odd_workflows_end_in_clear_errors(project: Path, environ: dict[str, str
         "result_not_portable": "TypeError: Object of type object is not portable JSON serializable",
         "step_not_a_number": "ValueError: Infinity is not portable JSON",
         "not_a_number": "ValueError: NaN is not portable JSON",
-        "half_a_character": "ValueError: \ud800",
-        "child_fails": "ValueError: \ud800",
+        "half_a_character": "PublicError: \ud800",
+        "child_fails": "PublicError: \ud800",
         "exits": "WorkflowExited: worker.workflows.odd.exits ended with SystemExit; ",
         "interrupted": "WorkflowExited: worker.workflows.odd.interrupted ended with Keyboard",
     }

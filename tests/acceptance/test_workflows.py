@@ -50,7 +50,8 @@ def test_an_order_ends_as_its_payment_says(
 def test_an_order_that_cannot_be_shipped_is_undone(
     project: Path, environ: dict[str, str], client: DBOSClient
 ) -> None:
-    """The money back, then the stock; and the order fails with the carrier's error."""
+    """The money back, then the stock; and the order fails with the carrier's error, of which the
+    worker's log has the rest."""
     code = project / "worker" / "workflows" / "order.py"
     source = code.read_text()
     for whole, broken in (
@@ -60,12 +61,15 @@ def test_an_order_that_cannot_be_shipped_is_undone(
         assert whole in source
         source = source.replace(whole, broken)
     code.write_text(source)
-    with worker(project, environ), serve(ALL, project, environ) as functions:
+    with worker(project, environ) as process, serve(ALL, project, environ) as functions:
         url = launched(functions, "order")
         client.send(url.split("/")[-1], {"paid": True}, topic="payment")
         end = finished(functions, url)
+        log = process.said()
 
-    assert end["error"] == {"name": "OSError", "message": "no van"}
+    assert (end["error"]["name"], "no van" in str(end)) == ("OSError", False)
+    assert end["error"]["reference"] in log
+    assert "OSError: no van" in log
     assert steps(client, end["workflow_id"]) == ["reserve", "ship", "refund", "release"]
 
 

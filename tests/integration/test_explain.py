@@ -1,5 +1,7 @@
 """`explain`: the truth from the tables and the locks, for each reason there is."""
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -437,3 +439,49 @@ def test_what_is_held_is_ahead_of_nobody(functions: TestClient, database: str) -
         assert explained(functions, last)[2]["ahead"] == 1
         update(database, held, status="CANCELLED")
         assert explained(functions, held)[0] == "cancelled"
+
+
+PUBLIC = {"name": "OutOfStock", "message": "none left.", "public": True}
+
+SECRET = {"name": "OSError", "message": "a secret"}
+
+RETRIED = {"name": "Retries", "message": "in vain", "public": True, "attempts": 3, "cause": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("error", "place", "reason"),
+    [
+        (PUBLIC, "", ", with OutOfStock: none left."),
+        (PUBLIC | {"step": 2}, " in step 2 (pay)", ", with OutOfStock: none left."),
+        (PUBLIC | {"step": 9}, " in step 9", ", with OutOfStock: none left."),
+        (SECRET, "", ", with OSError; its worker's log has the reason under the reference '{}'."),
+        (
+            RETRIED | {"step": 2},
+            " in step 2 (pay), in the last of 3 attempts",
+            ", with OSError; its worker's log has the reason under the reference '{}/2'.",
+        ),
+        (
+            SECRET | {"data": "x" * 2_000_000},
+            "",
+            ", with Error; its worker's log has the reason under the reference '{}'.",
+        ),
+    ],
+    ids=["public", "step", "unknown step", "secret", "retried", "large"],
+)
+def test_it_failed(
+    functions: TestClient, database: str, error: dict[str, Any], place: str, reason: str
+) -> None:
+    """In which step, after how many attempts, with what: as callers may read it."""
+    workflow_id = launched(functions)
+    record(database, workflow_id, 2, "pay", error=json.dumps(SECRET))
+    finish(database, workflow_id, "ERROR", error=json.dumps(error))
+
+    _, sentence, facts = explained(functions, workflow_id)
+
+    told = functions.get(f"/status/{workflow_id}").json()["error"]
+    assert re.fullmatch(f"It failed at {TIME}(.*)", sentence)
+    assert sentence.partition("Z")[2] == f"{place}{reason.format(workflow_id)}"
+    assert "secret" not in f"{sentence} {facts}"
+    assert facts.get("failed_step") == error.get("step")
+    assert facts.get("failed_step_name") == ("pay" if "(pay)" in place else None)
+    assert facts["error"] == (told if "data" not in error else facts["error"])

@@ -1,5 +1,6 @@
 """`list` and `steps` against a real database, without a worker."""
 
+import json
 from typing import Any
 
 import pytest
@@ -146,7 +147,9 @@ def test_steps_are_told_in_order(functions: TestClient, database: str) -> None:
     """With times, errors and children; results stay where they are."""
     workflow_id = launched(functions)
     begin(database, workflow_id)
-    record(database, workflow_id, 2, "pay", error='{"name":"Declined","message":"no money"}')
+    declined = {"name": "Declined", "message": "no money"}
+    error = json.dumps(declined | {"public": True})
+    record(database, workflow_id, 2, "pay", error=error)
     record(database, workflow_id, 1, "reserve", output='"a secret"')
     record(database, workflow_id, 3, "child", child_workflow_id="other", completed_at_epoch_ms=None)
     record(database, workflow_id, 4, "pickled", error="gASV", serialization="py_pickle")
@@ -158,8 +161,9 @@ def test_steps_are_told_in_order(functions: TestClient, database: str) -> None:
         {"started_at": f"1970-01-01T00:00:0{n}.000Z", "completed_at": f"1970-01-01T00:00:0{n}.500Z"}
         for n in range(1, 5)
     ]
-    declined = {"name": "Declined", "message": "no money"}
-    pickled = {"name": "Error", "message": "The error is not stored as portable JSON."}
+    reference = f"{workflow_id}/4"
+    hidden = f"The log of its worker has the reason, under the reference {reference!r}."
+    pickled = {"name": "Error", "message": hidden, "reference": reference}
     assert answer.status_code == 200
     assert answer.json() == {
         "workflow_id": workflow_id,

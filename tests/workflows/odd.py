@@ -10,7 +10,7 @@ from typing import Any
 
 from dbos import DBOS
 
-from worker import workflow
+from worker import PublicError, workflow
 
 
 @dataclass
@@ -41,7 +41,7 @@ def not_a_number() -> float:
 
 @workflow()
 def half_a_character() -> str:
-    raise ValueError("\ud800")
+    raise PublicError("\ud800")
 
 
 @workflow()
@@ -61,7 +61,7 @@ def step_not_a_number() -> float:
 
 @DBOS.workflow(name="half_a_child")
 def half_a_child() -> str:
-    raise ValueError("\ud800")
+    raise PublicError("\ud800")
 
 
 @workflow()

@@ -233,9 +233,21 @@ export interface components {
             /** Format: uri-reference */
             status: string;
         };
+        Cause: {
+            name: string;
+            message: string;
+            /** @description Where the message is not for callers: what finds it in the worker's log. */
+            reference?: string;
+        };
         Error: {
             name: string;
             message: string;
+            /** @description Where the message is not for callers: what finds it in the worker's log. */
+            reference?: string;
+            /** @description How often a step was tried, if it was retried in vain. */
+            attempts?: number;
+            /** @description What its last attempt has failed with. */
+            cause?: components["schemas"]["Cause"];
         };
         Launched: {
             workflow_id: string;
