@@ -21,6 +21,7 @@ from dbos._utils import GlobalParams
 from sqlalchemy import select
 
 from .blocks import block
+from .limits import limits_of
 from .portable import is_portable
 from .statuses import recorded, restored
 from .steps import stores_portable_json
@@ -232,12 +233,15 @@ def stored_result(get_wf_invoke_func: Function) -> Function:
 
         # Who starts a workflow from outside of one reads the JSON that was announced.
         dump = form.dump if status["parent_workflow_id"] else form.announce
+        limit = limits_of(dbos._serializer).results
 
         def stored(func: Function) -> Function:
             async def store_async() -> Any:
-                return dump(await func(), what)
+                return dump(await func(), what, limit)
 
-            return store_async if inspect.iscoroutinefunction(func) else lambda: dump(func(), what)
+            if inspect.iscoroutinefunction(func):
+                return store_async
+            return lambda: dump(func(), what, limit)
 
         def keep(func: Function) -> Any:
             result = persist(stored(func))

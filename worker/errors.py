@@ -127,6 +127,10 @@ class ForeignArguments(WorkerError):
     """the arguments are stored as {serialization!r} and not read; only portable JSON is"""
 
 
+class ValueTooLarge(WorkerError):
+    """{what} is {size} bytes of JSON, and {setting} allows {limit}: keep it elsewhere"""
+
+
 class UnfitSignal(WorkerError):
     """the signal {topic!r} does not fit its declared type: {reason}"""
 

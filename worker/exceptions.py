@@ -27,7 +27,8 @@ from .parts import arguments, attributes, can_be_made, cause, made, put, put_cau
 from .public import is_public
 
 LARGEST_CHARACTERS = 100_000
-"""Of the member `python`. An exception is a message; what is larger is a document by mistake."""
+"""Of the member `python`, and of each of the others. An exception is a message; what is larger is a
+document by mistake."""
 
 LARGEST_CAUSE_CHARACTERS = 10_000
 """Of the message in the member `cause`, which is the same as in `python` and longer than people
@@ -172,7 +173,7 @@ def stored(error: Exception) -> Stored:
     try:
         written = DBOSPortableJSONSerializer().serialize(record)
     except Exception:  # NaN in `data`, an endless integer as `code`...
-        record |= {"code": None, "data": text(record.get("data"))}
+        record |= {"code": None, "data": _shortened(text(record.get("data")))}
         written = DBOSPortableJSONSerializer().serialize(record)
     again = replayed(json.loads(written))
     faithful = not lost and type(again) is type(error) and _record(again)[0] == record
@@ -196,6 +197,7 @@ def _record(error: Exception) -> tuple[dict[str, Json], list[str]]:
     record["name"] = _name(error)
     record |= _public(error) | _retries(error)
     writer = Writer(LARGEST_CHARACTERS)
+    writer.lost += _shorten(record)
     try:
         record["python"] = writer.python(error, record["message"])
     except Exception:  # Too large, or whatever its class does when it is looked at.
@@ -228,6 +230,30 @@ def _is_of_retries(error: BaseException) -> bool:
 def _public(error: BaseException) -> dict[str, Json]:
     """The mark that callers may read the message; there is none if they may not."""
     return {"public": True} if is_public(error) else {}
+
+
+def _shorten(record: dict[str, Json]) -> list[str]:
+    """Shorten the members for other languages that are too large; returns which."""
+    shortened = {
+        member: _shortened(record[member])
+        for member in ("name", "message", "code")
+        if isinstance(record[member], str) and len(record[member]) > LARGEST_CHARACTERS
+    }
+    if _is_too_large(record.get("data")):
+        shortened["data"] = _shortened(text(record["data"]))
+    record |= shortened
+    return [f"the whole {member}" for member in shortened]
+
+
+def _shortened(said: str) -> str:
+    return said if len(said) <= LARGEST_CHARACTERS else f"{said[: LARGEST_CHARACTERS - 1]}…"
+
+
+def _is_too_large(data: Json) -> bool:
+    try:
+        return len(data if isinstance(data, str) else json.dumps(data)) > LARGEST_CHARACTERS
+    except Exception:  # `stored` tells it as text.
+        return False
 
 
 def _name(error: BaseException) -> str:

@@ -7,12 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSConfig
 
 from . import internals
 from .capacity import Capacity
 from .clock import Clock
 from .database import Pool
+from .limits import LimitedJSONSerializer, limits
 from .listener import Listener
 from .lookout import Lookout
 from .mismatch import Mismatches
@@ -166,7 +167,9 @@ def _config(settings: Settings, pool: Pool) -> DBOSConfig:
         "run_migrations": False,
         "application_version": settings.app_version,
         "executor_id": settings.executor_id,
-        "serializer": DBOSPortableJSONSerializer(),
+        "serializer": LimitedJSONSerializer(
+            limits(settings.max_result_bytes, settings.max_value_bytes)
+        ),
         "enable_otlp": settings.otlp_endpoint is not None,
         "log_level": "WARNING",
         "max_executor_threads": settings.max_threads,

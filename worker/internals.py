@@ -39,6 +39,7 @@ from . import (
     foreign,
     handles,
     held,
+    limits,
     lost,
     messages,
     operations,
@@ -153,6 +154,20 @@ def tell_values_of_any_type() -> None:
     replace(_dbos, "set_event", messages.plain_events)
     replace(_dbos, "write_stream", messages.plain_streams)
     replace(_dbos, "send_bulk", messages.plain_messages)
+
+
+def limit_what_is_told() -> None:
+    """DBOS stores a value of any size, and whoever reads it has to hold it."""
+    replace(_sys_db, "serialize_value", limits.limited)
+    for what, name, step in (
+        ("the event", "set_event", "DBOS.setEvent"),
+        ("a value of the stream", "write_stream", "DBOS.writeStream"),
+    ):
+        recorded = functools.partial(limits.limited_values, what, step)
+        replace(SystemDatabase, f"{name}_from_workflow", recorded)
+        within_step = functools.partial(limits.limited_values, what, None)
+        replace(SystemDatabase, f"{name}_from_step", within_step)
+    replace(SystemDatabase, "send_bulk", limits.limited_messages)
 
 
 def receive_signals_as_declared() -> None:
@@ -352,6 +367,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     begin_with_stored_arguments,
     keep_results_of_workflows,
     tell_values_of_any_type,
+    limit_what_is_told,
     receive_signals_as_declared,
     try_again_soon,
     leave_out_what_is_held,

@@ -18,6 +18,12 @@ from .errors import BadSetting
 
 DAY = 86400.0
 
+MAX_RESULT_BYTES = 4 * 1024 * 1024
+"""Of a workflow or a step: a function reads a result as a whole, and several at the same time."""
+
+MAX_VALUE_BYTES = 1024 * 1024
+"""Of an event, a message or a value of a stream: as much as the functions take in a body."""
+
 EXECUTOR_ID = r"[A-Za-z0-9._:@-]{1,200}"
 
 
@@ -42,6 +48,10 @@ class Settings:
     """How long no newer version may have had a worker before this one gets new workflows."""
     max_threads: int
     """How many sync workflows, which hold a thread each, may run at the same time."""
+    max_result_bytes: int
+    """How large the JSON of what a workflow or a step returns may be."""
+    max_value_bytes: int
+    """How large that of an event, of a message or of a value in a stream may be."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -60,6 +70,8 @@ class Settings:
             otlp_endpoint=_otlp_endpoint(environ),
             lead_after=_seconds(environ, "LEAD_AFTER", default=5.0, minimum=0.0),
             max_threads=_whole(environ, "MAX_THREADS", minimum=1, maximum=100_000) or 1000,
+            max_result_bytes=_bytes(environ, "MAX_RESULT_BYTES", default=MAX_RESULT_BYTES),
+            max_value_bytes=_bytes(environ, "MAX_VALUE_BYTES", default=MAX_VALUE_BYTES),
         )
 
 
@@ -154,6 +166,11 @@ def _whole(environ: Mapping[str, str], variable: str, *, minimum: int, maximum: 
             variable=variable, problem=f"must be a whole number from {minimum} to {maximum}"
         )
     return int(text)
+
+
+def _bytes(environ: Mapping[str, str], variable: str, *, default: int) -> int:
+    """A number of bytes that one row of Postgres can hold, and this process several times."""
+    return _whole(environ, variable, minimum=1024, maximum=256 * 1024 * 1024) or default
 
 
 def _flag(environ: Mapping[str, str], variable: str, *, default: bool) -> bool:

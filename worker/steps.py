@@ -9,6 +9,7 @@ from dbos import DBOS
 from dbos._context import get_local_dbos_context
 from dbos._dbos import _get_dbos_instance
 
+from .limits import Limit, limits_of
 from .portable import is_portable
 from .values import Form, form_of_result, is_refusal
 
@@ -28,7 +29,8 @@ def kept_results(invoke_step: Function) -> Function:
         if not stores_portable_json(dbos):
             return invoke_step(dbos, step_ctx, func, *arguments, **options)
         form = form_of_result(func)
-        stored = dumping(func, form, f"the result of the step {options['step_name']!r}")
+        what = f"the result of the step {options['step_name']!r}"
+        stored = dumping(func, form, what, limits_of(dbos._serializer).results)
         options["should_retry"] = unless_refused(options.get("should_retry"))
         return loaded(form, invoke_step(dbos, step_ctx, stored, *arguments, **options))
 
@@ -47,25 +49,26 @@ def kept_transactions(run_tx_step: Function) -> Function:
         form = form_of_result(func)
         name = (ds_options or {}).get("name") or func.__qualname__
         flushed = flushing(self, func)  # A generated key is part of the result.
-        stored = dumping(flushed, form, f"the result of the transaction {name!r}")
+        what = f"the result of the transaction {name!r}"
+        stored = dumping(flushed, form, what, limits_of(_get_dbos_instance()._serializer).results)
         return loaded(form, run_tx_step(self, ds_options, stored, *args, **kwargs))
 
     return run
 
 
-def dumping(function: Function, form: Form, what: str) -> Function:
+def dumping(function: Function, form: Form, what: str, limit: Limit) -> Function:
     """A function that returns what is stored of the result of `function`."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def dump_async(*args: Any, **kwargs: Any) -> Any:
-            return form.dump(await function(*args, **kwargs), what)
+            return form.dump(await function(*args, **kwargs), what, limit)
 
         return dump_async
 
     @functools.wraps(function)
     def dump(*args: Any, **kwargs: Any) -> Any:
-        return form.dump(function(*args, **kwargs), what)
+        return form.dump(function(*args, **kwargs), what, limit)
 
     return dump
 

@@ -19,7 +19,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from pydantic_core.core_schema import ErrorType
 
 from .differences import MISSING, Difference, a, difference
-from .errors import ValueLost, ValueUnwritten
+from .errors import ValueLost, ValueTooLarge, ValueUnwritten
+from .limits import Limit
 from .signatures import RETURNED, first_line, resolved, type_adapter
 
 KEPT = (type(None), bool, int, str)
@@ -64,14 +65,14 @@ class Form:
         """Whether the hint says what to expect."""
         return self._adapter is not None
 
-    def dump(self, value: Any, what: str) -> Any:
+    def dump(self, value: Any, what: str, limit: Limit | None = None) -> Any:
         """The JSON value that is stored for `value`, from which `load` makes it again.
 
         Raises ValueLost, which names `what` it is, its type and the remedy; TypeError or
-        ValueError if it is no JSON.
+        ValueError if it is no JSON; ValueTooLarge if it exceeds the limit.
         """
         if type(value) in self._kept:
-            return value
+            return value if limit is None else limit.checked(value, what)
         reasons: list[Reason] = []
         for encode in self._encoders():
             try:
@@ -82,25 +83,29 @@ class Form:
                 reasons.append(error)
             else:
                 if lost is None:
-                    return stored
+                    return stored if limit is None else limit.checked(stored, what, text)
                 reasons.append(lost)
         raise refusal(value, what, reasons[0], self._remedy(value, reasons[0]))
 
-    def announce(self, value: Any, what: str) -> Any:
+    def announce(self, value: Any, what: str, limit: Limit | None = None) -> Any:
         """The JSON value that the published schema announces for `value`; nobody loads it again.
 
         So models may write other names than they read, and hide what is secret. Raises what
         `dump` raises.
         """
         if self._adapter is None:
-            return jsonable(value, what)
+            return jsonable(value, what, limit)
+        written: list[tuple[Any, bytes]] = []
         with suppress(Exception):  # A type's own hooks may raise anything.
             self._adapter.validate_python(value)
             text = self._adapter.dump_json(value, by_alias=True, warnings="error")
             announced = json.loads(text, parse_constant=_refuse)
             if not self._drops(value, text):
-                return announced
-        return self.dump(value, what)
+                written.append((announced, text))
+        if not written:
+            return self.dump(value, what, limit)
+        announced, text = written[0]
+        return announced if limit is None else limit.checked(announced, what, text)
 
     def load(self, stored: Any) -> Any:
         """What a stored JSON value stands for.
@@ -167,12 +172,15 @@ class Form:
         return f"make it what {self.owner} says, {hint or self._hint}, or have that say it"
 
 
-def jsonable(value: Any, what: str) -> Any:
+def jsonable(value: Any, what: str, limit: Limit | None = None) -> Any:
     """What a value is in JSON, by its own type; raises what `Form.dump` raises."""
     try:
-        return json.loads(encoded(value), parse_constant=_refuse)
+        text = encoded(value)
+        stored = json.loads(text, parse_constant=_refuse)
     except Exception as error:  # A type's own hooks may raise anything.
         reason = error
+    else:
+        return stored if limit is None else limit.checked(stored, what, text)
     raise refusal(value, what, reason, "make it JSON, a dataclass or a pydantic model")
 
 
@@ -224,7 +232,8 @@ def _is_of_code(reason: Reason) -> bool:
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a value was refused, which it would be again."""
-    return isinstance(error, ValueLost) or isinstance(error.__cause__, ValueLost)
+    refused = ValueLost, ValueTooLarge
+    return isinstance(error, refused) or isinstance(error.__cause__, ValueLost)
 
 
 def _refuse(constant: str) -> None:

@@ -867,6 +867,21 @@ def test_dbos_records_for_the_reader_only_what_a_parent_got(told: Told) -> None:
     assert told["told by hint only"] == [f"[{', '.join([results] * 5)}]"] * 2
 
 
+@pytest.mark.parametrize("teller", ["set_event", "write_stream", "send_bulk"])
+def test_dbos_serializes_what_is_told_before_it_writes(teller: str) -> None:
+    """In `_sys_db.serialize_value`; `_raise_recorded_error` gives a replay what was refused."""
+    names = ["_send_bulk_txn"] if teller == "send_bulk" else [f"{teller}_from_workflow"]
+    sources = [inspect.getsource(getattr(SystemDatabase, name)) for name in names]
+    if teller != "send_bulk":
+        sources.append(inspect.getsource(getattr(SystemDatabase, f"{teller}_from_step")))
+
+    for source in sources:
+        before, _, after = source.partition("serialize_value(")
+        assert ".execute(" not in before
+        assert after
+    assert "_raise_recorded_error" in inspect.getsource(SystemDatabase.send_bulk)
+
+
 def test_dbos_asks_for_a_status_in_one_place(told: Told) -> None:
     """`call_function_as_step` records what a workflow has seen of another one."""
     seen = [f"Invoice(price={PRICE})", "WorkflowStatus", "ERROR", True, [{"price": "1.10"}]]

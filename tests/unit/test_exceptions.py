@@ -286,7 +286,7 @@ DIFFERENT = [
     ValueError(object()),
     ValueError([type("Local", (), {})]),
     ValueError(type("Text", (str,), {})("text")),
-    ValueError("x" * LARGEST_CHARACTERS, 1),
+    ValueError("x" * (LARGEST_CHARACTERS - len("('', 1)")), 1),
 ]
 
 
@@ -594,6 +594,28 @@ def test_rows_of_the_release_before_give_what_their_name_says_for_sure(
     error = replayed(record)
 
     assert (type(error), str(error)) == (kind, record["message"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x" * 10**7),
+        PortableWorkflowError("x" * 10**7, "y" * 10**7, "z" * 10**7, {"data": ["d" * 10**7]}),
+        PortableWorkflowError("said", "name", data=[math.nan, "d" * 10**7]),
+    ],
+    ids=["message", "all members", "data that is no JSON"],
+)
+def test_no_member_of_what_is_stored_is_larger_than_a_message(error: Exception) -> None:
+    """It is shortened, also for the code that catches it first; its name says what it is."""
+    text, again, lost = stored(error)
+
+    record = json.loads(text)
+    assert all(len(str(value)) <= LARGEST_CHARACTERS for value in record.values())
+    assert record["message"].startswith(str(error)[:1000])
+    assert (type(again), str(again)) == (type(error), record["message"])
+    assert again is not error
+    assert lost
+    assert json.loads(stored(again).text)["message"] == record["message"]
 
 
 def test_what_is_stored_is_portable_json() -> None:

@@ -28,6 +28,8 @@ def test_defaults_need_only_a_database() -> None:
         otlp_endpoint=None,
         lead_after=5.0,
         max_threads=1000,
+        max_result_bytes=4 * 1024 * 1024,
+        max_value_bytes=1024 * 1024,
     )
     assert settings.executor_id.startswith(f"{socket.gethostname()}-")
 
@@ -56,6 +58,9 @@ def test_every_worker_has_an_executor_id_of_its_own() -> None:
         ("EXECUTOR_ID", "with space"),
         ("MAX_TAKEOVERS", "0"),
         ("MAX_TAKEOVERS", "1.5"),
+        ("MAX_RESULT_BYTES", "1023"),
+        ("MAX_RESULT_BYTES", "4MiB"),
+        ("MAX_VALUE_BYTES", "268435457"),
         ("MIGRATE", "no"),
         ("RETENTION_DAYS", "0"),
         ("RETENTION_DAYS", "nan"),
