@@ -11,10 +11,23 @@ BUILT = shutil.ignore_patterns("__pycache__", "node_modules", ".next")
 """What is made from the project, and may be large."""
 
 
-def copy_project(directory: Path) -> Path:
-    """Copy the deployables to `directory`, and the tests' own workflows among them."""
+SHIPPED = {"__init__.py", "greeting.py", "order.py", "report.py"}
+"""The files of worker/workflows that are the project's own."""
+
+
+def copy_project(directory: Path, root: Path = ROOT) -> Path:
+    """Copy the deployables to `directory`, with the tests' own workflows.
+
+    The files that a fork has added to worker/workflows stay out: the names of its workflows may be
+    those of the tests.
+    """
+
+    def left_out(copied: str, names: list[str]) -> set[str]:
+        added = Path(copied) == root / "worker" / "workflows"
+        return {*BUILT(copied, names), *(set(names) - SHIPPED if added else ())}
+
     for name in ("functions", "worker", "local_dev"):
-        shutil.copytree(ROOT / name, directory / name, ignore=BUILT)
+        shutil.copytree(root / name, directory / name, ignore=left_out)
     for file in WORKFLOWS.glob("*.py"):
         shutil.copy(file, directory / "worker" / "workflows")
     return directory

@@ -132,12 +132,16 @@ def test_what_is_malformed_is_refused(
     assert enqueued(database) == []
 
 
-def test_an_unknown_workflow_names_the_known_ones(functions: TestClient) -> None:
-    """Both for people and for programs."""
-    problem = functions.post("/launch/greetings").json()
+def test_an_unknown_workflow_names_the_known_ones(functions: TestClient, database: str) -> None:
+    """Both for people and for programs: those that are published, whatever a fork has."""
+    entries = [Entry(name, "task_queue", "", {"type": "object"}, {}) for name in ("pear", "apple")]
+    with psycopg.connect(database) as connection:
+        published.publish(connection, entries, application="dbos-functions", version="1")
 
-    assert problem["workflows"] == ["greeting", "order", "report"]
-    assert "greeting, order, report" in problem["detail"]
+    problem = functions.post("/launch/apples").json()
+
+    assert problem["workflows"] == ["apple", "pear"]
+    assert "apple, pear" in problem["detail"]
 
 
 def test_an_unknown_parameter_is_named(functions: TestClient) -> None:
