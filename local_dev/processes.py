@@ -15,6 +15,10 @@ from typing import Self
 
 from watchfiles import PythonFilter, watch
 
+from worker.errors import UNLOADABLE
+
+from .words import Words, last_sentence
+
 CHECK = 500
 """Milliseconds between two looks at whether a process has ended."""
 
@@ -23,6 +27,9 @@ PAUSE = 5.0
 
 PATIENCE = 10.0
 """Seconds that a process has to stop."""
+
+TRACEBACK = "Traceback (most recent call last):"
+"""What Python says before anything else of a process whose modules it cannot import."""
 
 logger = logging.getLogger("local_dev")
 
@@ -44,40 +51,65 @@ class Process:
         self.code = Path(code).resolve()
         self._environ = {**os.environ, **environ}
         self._pid_file = pid_files / f"{name}.pid"
+        self._end_file = pid_files / f"{name}.end"
 
     def __enter__(self) -> Self:
+        self._end_file.unlink(missing_ok=True)
         self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
         self._pid_file.unlink(missing_ok=True)
+        self._end_file.unlink(missing_ok=True)
 
     def look(self, changed: Iterable[Path]) -> None:
-        """Start again if one of the `changed` files is its code, or if it has ended."""
+        """Start again if one of the `changed` files is its code, or if it has ended.
+
+        What could not even be loaded is not started again before its code has changed.
+        """
+        rested = time.monotonic() - self._started_at >= PAUSE
         if any(path.is_relative_to(self.code) for path in changed):
             logger.info("%s: its code has changed, starting it again", self.name)
             self._stop()
+            self._end_file.unlink(missing_ok=True)
             self._start()
-        elif self._process.poll() is not None:
-            self._pid_file.unlink(missing_ok=True)
-            if time.monotonic() - self._started_at >= PAUSE:
-                ending = _ending(self._process.returncode)
-                logger.info("%s: %s, starting it again", self.name, ending)
+        elif self._process.poll() is None:
+            if rested:
+                self._end_file.unlink(missing_ok=True)
+        else:
+            if self._pid_file.exists():
+                self._tell_end()
+            if rested and not self._unloadable:
+                logger.info("%s: starting it again", self.name)
                 self._start()
 
     def _start(self) -> None:
+        self._words = Words()
         # A session of its own: Ctrl-C reaches only local_dev, which stops things in order.
         self._process = subprocess.Popen(
             self._command,
             env=self._environ,
+            stderr=self._words.spoken,
             start_new_session=True,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
+        self._words.listen()
+        self._unloadable = False
         self._started_at = time.monotonic()
-        written = self._pid_file.with_suffix(".new")
-        written.write_text(str(self._process.pid))
-        written.replace(self._pid_file)
+        _write(self._pid_file, str(self._process.pid))
+
+    def _tell_end(self) -> None:
+        """Log how it has ended, and write it down for the page."""
+        code, said = self._process.returncode, self._words.all()
+        self._unloadable = code == UNLOADABLE or (code == 1 and said.startswith(TRACEBACK))
+        ending = f"{_ending(code)} and is started again"
+        if self._unloadable:
+            ending = "could not be loaded and waits for a change of its code"
+        logger.info("%s: %s", self.name, ending)
+        reason = f" It said: {last_sentence(said)}" if code > 0 and said else ""
+        _write(self._end_file, f"The {self.name} {ending}.{reason}")
+        self._pid_file.unlink(missing_ok=True)
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -115,5 +147,12 @@ def _end_with_parent() -> None:
 
 def _ending(returncode: int) -> str:
     if returncode < 0:
-        return f"killed by {signal.Signals(-returncode).name}"
+        return f"was killed by {signal.Signals(-returncode).name}"
     return f"ended with exit code {returncode}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Put `text` into a file that others read meanwhile."""
+    written = path.with_suffix(f"{path.suffix}.new")
+    written.write_text(text)
+    written.replace(path)

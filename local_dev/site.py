@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from functions.answers import Answer
 from functions.asgi import ROUTES
 from functions.catalog import catalog
 from functions.client import use_client
+from functions.errors import NoWorkerYet
 from functions.parameters import Query
 from functions.problems import problem, unrouted
 from functions.target import target
@@ -45,9 +47,15 @@ LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNO
 async def local_dev(request: Request) -> Response:
     """`GET /local_dev`: what the page shows of the worker and its catalog."""
     Query(request)
-    workflows = await use_client(lambda _: catalog().workflows(max_age=1.0))
+    pid, end = worker_pid(), worker_end()
+    try:
+        workflows = await use_client(lambda _: catalog().workflows(max_age=1.0))
+    except NoWorkerYet:
+        if end is None:
+            raise
+        workflows = {}  # What keeps the first worker from starting is all that can be shown.
     listed = [{member: getattr(each, member) for member in SHOWN} for each in workflows.values()]
-    return Answer({"workflows": listed, "worker_pid": worker_pid()})
+    return Answer({"workflows": listed, "worker_pid": pid, "worker_end": end})
 
 
 @target("POST")
@@ -81,8 +89,19 @@ def refuse_foreign(request: Request) -> None:
 
 def worker_pid() -> int | None:
     """The worker's process id as local_dev wrote it down; None while it does not run."""
-    path = Path(os.environ[DATA]) / "worker.pid"
-    return int(path.read_text()) if path.is_file() else None
+    pid = _written("worker.pid")
+    return None if pid is None else int(pid)
+
+
+def worker_end() -> str | None:
+    """How the worker has ended, as local_dev wrote it down; None once another one goes well."""
+    return _written("worker.end")
+
+
+def _written(name: str) -> str | None:
+    with suppress(FileNotFoundError):
+        return (Path(os.environ[DATA]) / name).read_text()
+    return None
 
 
 class OnlyLoopback:

@@ -20,7 +20,7 @@ from .cancellations import Cancellations
 from .catalog import Entry
 from .database import check_database
 from .declarations import find_workflows
-from .errors import EXPECTED, sentence
+from .errors import EXPECTED, UnloadableWorkflows, sentence
 from .executor import Executor
 from .health import Health, serve_health
 from .held import Held, try_again
@@ -70,7 +70,7 @@ def main() -> None:
 
 def work(settings: Settings, *, until_idle: bool) -> None:
     """Run one worker from its start to its end."""
-    entries = find_workflows(workflows)
+    entries = load_workflows()
     with exit_signals(*SIGNALS):
         if settings.migrate:
             migrate(settings.database_url)
@@ -120,6 +120,14 @@ def work(settings: Settings, *, until_idle: bool) -> None:
         end()
 
 
+def load_workflows() -> list[Entry]:
+    """Find what this worker executes; raises UnloadableWorkflows."""
+    try:
+        return find_workflows(workflows)
+    except EXPECTED as error:
+        raise UnloadableWorkflows(reason=sentence(error)) from error
+
+
 def share_hash_seed(settings: Settings) -> None:
     """Start again with the seed of the database, if it could not be read before."""
     if not hash_seed.is_settled():
@@ -158,4 +166,5 @@ if __name__ == "__main__":
     try:
         main()
     except EXPECTED as error:
-        sys.exit(f"worker: {sentence(error)}")
+        sys.stderr.write(f"worker: {sentence(error)}\n")
+        sys.exit(getattr(error, "exit_code", 1))

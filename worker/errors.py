@@ -7,9 +7,15 @@ import psycopg
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
+UNLOADABLE = 78
+"""Exit code of a worker whose workflows cannot be loaded, EX_CONFIG of sysexits.h: it is of no use
+to start it again before its code has changed."""
+
 
 class WorkerError(Exception):
     """The worker, or one of its workflows, cannot go on."""
+
+    exit_code = 1
 
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
@@ -74,6 +80,12 @@ class DuplicateWorkflow(WorkerError):
 
 class BrokenModule(WorkerError):
     """{module} cannot be loaded: {reason}"""
+
+
+class UnloadableWorkflows(WorkerError):
+    """{reason}"""
+
+    exit_code = UNLOADABLE
 
 
 class UndeclaredQueue(WorkerError):

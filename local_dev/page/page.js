@@ -20,7 +20,7 @@ async function refresh() {
     const { body } = await ask("/local_dev");
     launch.offer(body.workflows);
     runs.offer(body.workflows);
-    return worker.offer(body.worker_pid);
+    return worker.offer(body.worker_pid, body.worker_end);
   } catch (trouble) {
     return trouble.status ? trouble.message : "The server is away. Trying again.";
   }

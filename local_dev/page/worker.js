@@ -4,6 +4,7 @@ import { setText } from "./row.js";
 import { post } from "./server.js";
 
 const NOT_RUNNING = "The worker is not running; the terminal says why.";
+const KILLED = "The worker was killed. It is started again.";
 
 const byId = (id) => document.getElementById(id);
 const button = byId("kill");
@@ -12,14 +13,17 @@ let killed = null;
 
 button.addEventListener("click", kill);
 
-/** Tell the process id of the worker, or null; returns what is wrong with it, if anything. */
-export function offer(pid) {
+/**
+ * Tell the process id of the worker, and how the last one has ended, or null; returns what is wrong
+ * with it, if anything.
+ */
+export function offer(pid, end) {
   running = pid;
   button.disabled = away();
-  if (away()) return killed === null ? NOT_RUNNING : "The worker was killed. It is started again.";
+  if (away()) return end ?? (killed === null ? NOT_RUNNING : KILLED);
   if (killed !== null) setText(byId("killed"), `Process ${pid} is started in its place.`);
   killed = null;
-  return undefined;
+  return end ?? undefined;
 }
 
 function away() {

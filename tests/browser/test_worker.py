@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from local_dev.bench.processes import DEADLINE, wait_until
+from local_dev.bench.processes import DEADLINE
 
 from .conftest import Site, launch
 
@@ -53,16 +53,35 @@ def test_another_page_cannot_kill_it(site: Site, foreign: dict[str, str]) -> Non
     assert site.pid("worker") == before
 
 
-def test_a_worker_that_does_not_start_is_said(page: Page, site: Site) -> None:
-    """A half-written file keeps it from starting: nothing to kill; the page goes on afterwards."""
-    broken = site.project / "worker" / "workflows" / "broken.py"
+@pytest.mark.parametrize(
+    ("file", "source", "said"),
+    [
+        ("workflows/broken.py", "def (:", "workflows.broken cannot be loaded: invalid syntax"),
+        ("workflows/broken.py", "<b>\x1b[31m", "workflows.broken cannot be loaded: invalid"),
+        ("broken.py", "missing", "worker/broken.py, line 1: NameError: name 'missing' is not def"),
+    ],
+    ids=["workflow", "markup", "import"],
+)
+def test_a_worker_that_does_not_start_is_said(
+    page: Page, site: Site, file: str, source: str, said: str
+) -> None:
+    """With its last sentence; it is left alone until a file changes, and started at once then."""
+    health = page.locator("#health")
+    broken, package = site.project / "worker" / file, site.project / "worker" / "__init__.py"
+    whole = package.read_text()
+    expect(health).to_have_text("connected")
     try:
-        broken.write_text("def (:")
+        broken.write_text(source)
+        if file == "broken.py":
+            package.write_text(f"from . import broken\n{whole}")
+        expect(health).to_contain_text("The worker could not be loaded and waits for a change")
+        expect(health).to_contain_text(said)
+        expect(health.locator("*")).to_have_count(0)
         expect(page.get_by_role("button", name="Kill the worker")).to_be_disabled()
-        expect(page.locator("#health")).to_contain_text("The worker is not running")
-        wait_until(lambda: kill(site).status_code == 409)  # It is tried again and again.
+        assert kill(site).status_code == 409
     finally:
         broken.unlink()
+        package.write_text(whole)
 
-    expect(page.locator("#health")).to_have_text("connected")
+    expect(health).to_have_text("connected")
     expect(launch(page, "greeting")).to_contain_text("SUCCESS")
