@@ -89,6 +89,16 @@ def test_requirements_are_those_of_the_lock(root: Path, file: Path) -> None:
     assert command[-1] == file.relative_to(root).as_posix()
 
 
+@pytest.mark.parametrize("file", REQUIREMENTS, ids=lambda file: file.parent.name)
+def test_every_requirement_is_locked_with_its_hashes(file: Path) -> None:
+    """One with a hash makes pip demand a hash of all."""
+    entries = file.read_text().replace("\\\n", "").splitlines()
+    required = [entry for entry in entries if not entry.lstrip().startswith("#")]
+
+    assert required
+    assert [entry for entry in required if "==" not in entry or "--hash=sha256:" not in entry] == []
+
+
 def imports(source: str) -> set[str]:
     """The top-level names that `source` imports."""
     names = set()
