@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from local_dev.bench.pgbouncer import installed, pgbouncer
@@ -64,6 +66,20 @@ def empty_database(new_database: NewDatabase) -> str:
 
 
 @pytest.fixture
+def roles(empty_database: str) -> Iterator[tuple[str, str]]:
+    """A role for the worker and one for the functions, which own nothing."""
+    suffix = urlsplit(empty_database).path.removeprefix("/")
+    names = f"worker_{suffix}", f"functions_{suffix}"
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"create role {name} login".encode())
+        yield names
+        for name in names:
+            connection.execute(f"drop owned by {name} cascade".encode())
+            connection.execute(f"drop role {name}".encode())
+
+
+@pytest.fixture
 def proxy(database: str) -> Iterator[Proxy]:
     """A wire to the test's database, at a TCP port, that can be measured and cut."""
     with Proxy(database) as proxy:
@@ -84,3 +100,8 @@ def pooler(database: str) -> Pooler:
 def root() -> Path:
     """The project's own directory."""
     return ROOT
+
+
+def acting(role: str, url: str) -> str:
+    """The same database for another role."""
+    return url.replace("//postgres@", f"//{role}@")

@@ -187,11 +187,16 @@ def check_database(url: str) -> None:
         with _asking(url) as one, _asking(url) as other:
             shared = _share_sessions(one, other)
     except psycopg.OperationalError as error:
-        if re.search('database ".*" does not exist', str(error)):
+        if is_missing_database(error):
             return  # DBOS creates it.
         raise DatabaseUnreachable(reason=str(error).strip()) from error
     if shared:
         raise TransactionPooler
+
+
+def is_missing_database(error: psycopg.OperationalError) -> bool:
+    """Whether a connection was refused since its database does not exist."""
+    return re.search('database ".*" does not exist', str(error)) is not None
 
 
 @contextmanager

@@ -50,6 +50,10 @@ class RoleMayNot(WorkerError):
     """this role may not migrate: {reason}; where the owner has done it, set MIGRATE=false"""
 
 
+class CodePlanted(WorkerError):
+    """{what} may run code as this role, and is not dbos's: see who has made it, then {remedy}"""
+
+
 class OtherApplication(WorkerError):
     """the database belongs to the application {other!r}, and APP_NAME is {application!r}"""
 

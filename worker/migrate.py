@@ -1,15 +1,23 @@
 """What workers and functions need in the database, and what their roles may do with it."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 from dbos import DBOS
-from psycopg.errors import DeadlockDetected, DuplicateTable, LockNotAvailable, UniqueViolation
+from psycopg.errors import (
+    DeadlockDetected,
+    DuplicateTable,
+    LockNotAvailable,
+    UniqueViolation,
+)
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import Pool, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import catalog, hash_seed
-from .database import Connection, connected
+from . import catalog, hash_seed, privileges
+from .database import Connection, connected, is_missing_database
 from .errors import DatabaseNotMigrated, RoleMayNot, UnknownRole, sentence
 
 BUSY = (LockNotAvailable, DeadlockDetected, DuplicateTable, UniqueViolation)
@@ -23,7 +31,7 @@ WORKER = SQL("""
         to {role};
     grant select on catalog.hash_seed to {role};
 """)
-"""Beside what DBOS itself grants: everything in its schema, but no DDL. The seed stays as it is."""
+"""Beside the rows of DBOS's own tables (`privileges`). The seed stays as it is."""
 
 FUNCTIONS = SQL("""
     grant usage on schema dbos, catalog to {role};
@@ -80,7 +88,7 @@ def migrate(
 ) -> None:
     """Create or upgrade the schemas `dbos` and `catalog`, and grant the roles what they need.
 
-    It can be repeated, and several may do it at once. Raises UnknownRole, RoleMayNot,
+    It can be repeated, and several may do it at once. Raises UnknownRole, RoleMayNot, CodePlanted,
     psycopg.Error, sqlalchemy.exc.SQLAlchemyError.
     """
     try:
@@ -93,20 +101,56 @@ def migrate(
 
 def _migrate(database_url: str, worker_role: str | None, functions_role: str | None) -> None:
     roles = [role for role in (worker_role, functions_role) if role]
-    if roles:
-        with connected(database_url, "dbos-functions migrate") as connection:
-            for role in roles:
-                _check_role(connection, role)
-    DBOS.migrate(database_url, application_role=worker_role)
-    with connected(database_url, "dbos-functions migrate") as connection:
+    try:
+        _secure(database_url, roles)
+    except psycopg.OperationalError as error:
+        if roles or not is_missing_database(error):
+            raise
+    with _fixed_path():
+        DBOS.migrate(database_url)
+    with _connected(database_url) as connection:
         with connection.transaction():
             catalog.create(connection)
             if worker_role:
+                privileges.grant_rows(connection, worker_role)
                 connection.execute(WORKER.format(role=Identifier(worker_role)))
             if functions_role:
                 connection.execute(FUNCTIONS.format(role=Identifier(functions_role)))
         with suppress(*BUSY):  # The next one that starts does it.
             connection.execute(INDEX)
+
+
+def _secure(database_url: str, roles: list[str]) -> None:
+    """See that nothing runs as the owner in the migration but what is known."""
+    with _connected(database_url) as connection:
+        for role in roles:
+            _check_role(connection, role)
+        privileges.withdraw(connection)
+        privileges.refuse_planted_code(connection, roles)
+
+
+@contextmanager
+def _connected(database_url: str) -> Iterator[Connection]:
+    with connected(database_url, "dbos-functions migrate") as connection:
+        connection.execute(privileges.FIX_PATH)
+        yield connection
+
+
+@contextmanager
+def _fixed_path() -> Iterator[None]:
+    """Fix the search path of whatever SQLAlchemy connects meanwhile, since DBOS has an engine of
+    its own. To say so in the URL would take what a pooler, or its user, says there."""
+    event.listen(Pool, "connect", _fix_path)
+    try:
+        yield
+    finally:
+        event.remove(Pool, "connect", _fix_path)
+
+
+def _fix_path(connection: Any, _: object) -> None:
+    connection.autocommit = True
+    connection.execute(privileges.FIX_PATH)
+    connection.autocommit = False
 
 
 def check_migrated(database_url: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx2
 import psycopg
@@ -18,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from local_dev.bench.proxy import Proxy
 from tests.calls import finished, launched
+from tests.conftest import acting
 from tests.fleet import Fleet
 from tests.processes import ALL, free_port, serve
 
@@ -169,20 +169,6 @@ def test_the_trace_of_a_launch_goes_on_in_the_workflow(root: Path, environ: dict
     assert by_name["generate_greeting"].parent_span_id == by_name["greeting"].span_id
 
 
-@pytest.fixture
-def roles(empty_database: str) -> Iterator[tuple[str, str]]:
-    """A role for the worker and one for the functions, which own nothing."""
-    suffix = urlsplit(empty_database).path.removeprefix("/")
-    names = f"worker_{suffix}", f"functions_{suffix}"
-    with psycopg.connect(empty_database, autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"create role {name} login".encode())
-        yield names
-        for name in names:
-            connection.execute(f"drop owned by {name}".encode())
-            connection.execute(f"drop role {name}".encode())
-
-
 def test_roles_may_do_what_they_have_to_and_no_more(
     root: Path, empty_database: str, roles: tuple[str, str]
 ) -> None:
@@ -209,15 +195,35 @@ def test_roles_may_do_what_they_have_to_and_no_more(
     assert twice == [(0, ""), (0, "")]
     assert end["status"] == "SUCCESS"
     assert controlled == "CANCELLED"
-    for statement in ("create table dbos.mine (a int)", "update catalog.hash_seed set seed = 1"):
+    for statement in (
+        "create table dbos.mine (a int)",
+        "create function dbos.mine() returns int language sql as 'select 1'",
+        "create trigger mine before update on dbos.dbos_migrations "
+        "for each row execute function suppress_redundant_updates_trigger()",
+        "truncate dbos.workflow_events",
+        "truncate catalog.workflows",
+        "update dbos.dbos_migrations set version = 1",
+        "insert into dbos.dbos_migrations values (0)",
+        "delete from dbos.dbos_migrations",
+        "update catalog.hash_seed set seed = 1",
+    ):
         with (
             psycopg.connect(as_worker["DBOS_SYSTEM_DATABASE_URL"]) as connection,
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement.encode())
+    with psycopg.connect(empty_database) as connection:
+        more = connection.execute(
+            "select grantee, table_name from information_schema.role_table_grants "
+            "where grantee = any(%s) and privilege_type in ('TRIGGER', 'TRUNCATE', 'REFERENCES')",
+            ([worker_role, functions_role],),
+        ).fetchall()
+    assert more == []
     for statement in (
         "create table dbos.mine (a int)",
         "create table catalog.mine (a int)",
+        "create trigger mine before insert on dbos.workflow_status "
+        "for each row execute function suppress_redundant_updates_trigger()",
         "create schema mine",
         "drop table dbos.workflow_status",
         "delete from dbos.workflow_status",
@@ -257,11 +263,6 @@ def control(functions: httpx2.Client) -> str:
     events = functions.get(url, headers={"Accept": "text/event-stream"})
     assert "event: end" in events.text
     return str(functions.get(url).json()["status"])
-
-
-def acting(role: str, url: str) -> str:
-    """The same database for another role."""
-    return url.replace("//postgres@", f"//{role}@")
 
 
 def migrate(root: Path, environ: dict[str, str], *options: str) -> tuple[int, str]:
