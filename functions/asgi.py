@@ -1,7 +1,6 @@
 """All functions behind one router: `uvicorn functions.asgi:app`."""
 
 from functools import cache
-from http import HTTPMethod
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,12 +16,15 @@ FUNCTIONS = (
     *(main.list, main.steps, main.explain),
 )
 
+ANY: list[str] = []
+"""What Starlette takes for every method: those that are not allowed are answered in one place."""
+
 ROUTES = [
-    Route(path, function, methods=[*HTTPMethod])
+    Route(path, function, methods=ANY)
     for function in FUNCTIONS
     for path in (f"/{function.__name__}", f"/{function.__name__}/{{path:path}}")
 ]
-ROUTES.append(Route("/openapi.json", main.openapi, methods=[*HTTPMethod]))
+ROUTES.append(Route("/openapi.json", main.openapi, methods=ANY))
 
 
 @cache

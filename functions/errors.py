@@ -151,13 +151,6 @@ class MethodNotAllowed(FunctionError):
         super().__init__(method=method, allowed=allowed, headers={"Allow": allowed})
 
 
-class UnknownMethod(FunctionError):
-    """HTTP has no method {method!r}."""
-
-    status = 501
-    title = "Unknown method"
-
-
 class DuplicateWorkflow(FunctionError):
     """The workflow {workflow_id!r} holds this deduplication id already."""
 

@@ -1,4 +1,5 @@
-"""What stands in place of dbos's own: one named function each, with the reason why.
+"""What stands in place of dbos's own and of functions-framework's: one named function each, with
+the reason why.
 
 Importing this module changes nothing, and imports nothing.
 """
@@ -17,3 +18,14 @@ def never_unpickle() -> None:
 def _refused(*_: Any) -> NoReturn:
     """What DBOS raises for a form that it does not know."""
     raise TypeError("Serialization py_pickle is not available")
+
+
+def route_every_method() -> None:
+    """A function gets every method, since functions-framework routes only seven of them to it."""
+    from functions_framework import aio
+    from starlette.routing import Route
+
+    def route(path: str, endpoint: Any, methods: list[str]) -> Route:
+        return Route(path, endpoint, methods=[] if "DELETE" in methods else methods)
+
+    aio.Route = route  # type: ignore[assignment, attr-defined]

@@ -214,4 +214,7 @@ async def _control(
 
 
 if __name__ == "main":  # The name that functions-framework gives it: an instance is starting.
+    from . import internals
+
     settings()
+    internals.route_every_method()

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from http import HTTPMethod
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +14,6 @@ from .errors import (
     FunctionError,
     MethodNotAllowed,
     NothingHere,
-    UnknownMethod,
     UnusableSchema,
     shortened,
 )
@@ -49,8 +47,6 @@ async def unrouted(request: Request, error: Exception) -> Response:
     """The answer where Starlette has found no route."""
     if not isinstance(error, HTTPException) or error.status_code != 405:
         return problem(NothingHere())
-    if request.method not in HTTPMethod.__members__:
-        return problem(UnknownMethod(method=request.method))
     return problem(
         MethodNotAllowed(request.method, (error.headers or {}).get("Allow", "GET, HEAD"))
     )

@@ -91,6 +91,30 @@ def test_another_method_is_refused(functions: TestClient, name: str) -> None:
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
 
 
+@pytest.mark.parametrize("method", ["QUERY", "PROPFIND", "TRACE", "BREW"])
+@pytest.mark.parametrize("name", ALL)
+def test_a_method_that_no_function_has_is_refused(
+    functions: TestClient, name: str, method: str
+) -> None:
+    """405 with those that are allowed, whether or not HTTP has it."""
+    usual, path, _ = ALL[name]
+    allowed = "GET, HEAD" if usual == "GET" else "POST"
+
+    answer = functions.request(method, path.format(id="any"))
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    assert answer.json()["type"] == "urn:dbos-functions:problem:method-not-allowed"
+
+
+@pytest.mark.parametrize("method", ["GET", "QUERY", "BREW"])
+def test_an_unknown_path_is_not_found_with_any_method(functions: TestClient, method: str) -> None:
+    """404: there is nothing that would allow another one."""
+    answer = functions.request(method, "/nowhere")
+
+    assert answer.status_code == 404
+    assert "Allow" not in answer.headers
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if ALL[name][0] == "GET"])
 def test_head_is_get_without_a_body(functions: TestClient, name: str) -> None:
     """The same status."""

@@ -56,6 +56,10 @@ class Client:
         path, _, query = url.partition("?")
         return self._call("GET", path, query, b"", headers or {})
 
+    def ask(self, method: str, path: str) -> Answer:
+        """A request without a body."""
+        return self._call(method, path, "", b"", {})
+
     def events(self, workflow_id: str, last: str | None = None) -> list[Event]:
         """The events of a workflow after the last one that was seen."""
         headers = EVENTS | ({"Last-Event-ID": last} if last else {})
@@ -168,6 +172,8 @@ PLATFORMS = {
     "vercel": vercel,
 }
 
+METHODS = ["QUERY", "PROPFIND", "PUT"]
+
 BUFFERING = {name: made for name, made in PLATFORMS.items() if name != "vercel"}
 
 
@@ -218,6 +224,21 @@ def test_errors_are_problems(
     assert wrong.body["errors"][0]["pointer"] == "/colour"
     assert missing.status == 404
     assert missing.body["status"] == 404
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
+def test_methods_that_no_function_has_are_refused(
+    platform: Callable[[Path], Client], method: str, root: Path, serve: Serve, database: str
+) -> None:
+    """405 says which it has, on every path that there is."""
+    with serve(database):
+        client = platform(root)
+        refused = client.ask(method, "/launch/greeting")
+        missing = client.ask(method, "/nothing/here")
+
+    assert (refused.status, refused.headers["allow"]) == (405, "POST")
+    assert missing.status == 404
 
 
 @pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
