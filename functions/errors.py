@@ -34,6 +34,13 @@ class MalformedBody(FunctionError):
     title = "Malformed body"
 
 
+class MalformedRequest(FunctionError):
+    """The server cannot read this request as HTTP/1.1, or does not know its method."""
+
+    status = 400
+    title = "Malformed request"
+
+
 class UnknownParameter(FunctionError):
     """There is no query parameter {parameter!r} here."""
 
@@ -215,6 +222,13 @@ class KeyReused(FunctionError):
 
     status = 422
     title = "Idempotency key reused"
+
+
+class HeadersTooLarge(FunctionError):
+    """The request line and the headers may have {limit} bytes in all, and be {count} headers."""
+
+    status = 431
+    title = "Headers too large"
 
 
 class NoWorkerYet(FunctionError):

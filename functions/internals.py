@@ -20,6 +20,14 @@ def _refused(*_: Any) -> NoReturn:
     raise TypeError("Serialization py_pickle is not available")
 
 
+def limit_headers() -> None:
+    """uvicorn serves with this project's protocol, since its own is chosen by name, as "auto"."""
+    from uvicorn import config
+
+    for name in ("auto", "httptools"):
+        config.HTTP_PROTOCOLS[name] = f"{__package__}.protocol:LimitedHttp"
+
+
 def route_every_method() -> None:
     """A function gets every method, since functions-framework routes only seven of them to it."""
     from functions_framework import aio

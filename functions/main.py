@@ -217,4 +217,5 @@ if __name__ == "main":  # The name that functions-framework gives it: an instanc
     from . import internals
 
     settings()
+    internals.limit_headers()
     internals.route_every_method()

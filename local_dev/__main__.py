@@ -123,7 +123,7 @@ def processes(options: argparse.Namespace, url: str) -> list[Process]:
     FunctionsSettings.from_env({**os.environ, **environ})
     worker = ["worker"]
     server = ["uvicorn", "local_dev.site:app", "--port", str(options.port), "--log-level=warning"]
-    server += ["--timeout-graceful-shutdown=3"]
+    server += ["--http", "functions.protocol:LimitedHttp", "--timeout-graceful-shutdown=3"]
     return [
         Process("worker", worker, code="worker", environ=environ, pid_files=options.data),
         Process("functions", server, code="functions", environ=environ, pid_files=options.data),

@@ -16,8 +16,17 @@ PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = iter(range(20_000 + 1_000 * PROCESS, 21_000 + 1_000 * PROCESS))
 """Of this test process alone, and not those that the system gives to connections."""
 
-ALL = python("-m", "uvicorn", "functions.asgi:app", "--port", "{port}")
+PROTOCOL = ("--http", "functions.protocol:LimitedHttp")
+"""What limits headers, in every command that serves all functions."""
+
+ALL = python("-m", "uvicorn", "functions.asgi:app", *PROTOCOL, "--port", "{port}")
 """All functions behind one server."""
+
+
+def one(target: str, source: str = "functions/main.py") -> tuple[str, ...]:
+    """functions-framework serves one function."""
+    framework = Path(python()[0]).parent / "functions-framework"
+    return (str(framework), "--source", source, "--target", target, "--port", "{port}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ UNAUTHENTICATED = 401
 FORBIDDEN = 403
 """For a POST only: nothing else is refused to a page of another origin."""
 
-ERRORS = (400, UNAUTHENTICATED, FORBIDDEN, 404, 405, 409, 413, 415, 422, 503)
+ERRORS = (400, UNAUTHENTICATED, FORBIDDEN, 404, 405, 409, 413, 415, 422, 431, 503)
 
 Component = dict[str, Any]
 
@@ -79,7 +79,7 @@ ACCEPTED = answer(
 
 def refusals(auth: str, *statuses: int) -> dict[str, Component]:
     """References to the errors that an operation can answer, each under its status code."""
-    always = {400, 405, 503} | (set() if auth == "none" else {UNAUTHENTICATED})
+    always = {400, 405, 431, 503} | (set() if auth == "none" else {UNAUTHENTICATED})
     return {
         str(status): {"$ref": f"#/components/responses/{_name(status)}"}
         for status in sorted(always | set(statuses))

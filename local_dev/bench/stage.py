@@ -141,7 +141,8 @@ class Stage:
 def uvicorn(environ: Mapping[str, str]) -> Iterator[tuple[str, Process]]:
     """All functions under uvicorn; yields their URL and their process."""
     port = free_port()
-    command = python("-m", "uvicorn", "functions.asgi:app", "--no-access-log")
+    options = ("--http", "functions.protocol:LimitedHttp", "--no-access-log")
+    command = python("-m", "uvicorn", "functions.asgi:app", *options)
     with run(*command, "--port", str(port), cwd=ROOT, environ=environ) as process:
         process.wait_until(lambda: listens(port), pause=0.003)
         yield f"http://127.0.0.1:{port}", process

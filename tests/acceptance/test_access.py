@@ -4,9 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from tests.processes import serve
-
-from .test_commands import one
+from tests.processes import one, serve
 
 PAGE = {"Origin": "https://app.example.com"}
 

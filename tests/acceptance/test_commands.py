@@ -9,13 +9,7 @@ from dbos import DBOSClient, EnqueueOptions, WorkflowSerializationFormat
 
 from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from tests.calls import finished, launched
-from tests.processes import ALL, serve
-
-
-def one(target: str, source: str = "functions/main.py") -> tuple[str, ...]:
-    """functions-framework serves one function."""
-    framework = Path(python()[0]).parent / "functions-framework"
-    return (str(framework), "--source", source, "--target", target, "--port", "{port}")
+from tests.processes import ALL, one, serve
 
 
 def test_a_launch_leads_to_a_result(root: Path, environ: dict[str, str]) -> None:

@@ -75,6 +75,37 @@ def test_replacements_are_put_in_place_once_and_not_by_import(root: Path) -> Non
     assert done.returncode == 0, done.stderr
 
 
+FRAMEWORK = """
+import uvicorn
+from functions_framework import aio
+from functions import internals, target
+
+before = aio.Route
+internals.limit_headers()
+internals.route_every_method()
+for http in "auto", "httptools":
+    config = uvicorn.Config(target, http=http)
+    config.load()
+    assert config.http_protocol_class.__name__ == "LimitedHttp"
+
+async def function(request): ...
+
+app = aio._create_asgi_app_with_function(function, "http", False)
+methods = {route.path: route.methods for route in app.routes}
+assert isinstance(app.routes[0], before)
+assert methods["/"] == methods["/{path:path}"] == set() != methods["/robots.txt"]
+"""
+
+
+def test_functions_framework_takes_its_protocol_and_its_routes_from_these_names(root: Path) -> None:
+    """uvicorn from a table, by "auto"; Starlette's Route from its own module."""
+    command = [sys.executable, "-c", FRAMEWORK]
+
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_dbos_serializes_portable_values_with_a_method_of_this_class() -> None:
     """Results and steps, events and errors all pass through it, whatever is configured."""
     internals.store_only_portable_json()

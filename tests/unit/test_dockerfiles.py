@@ -35,6 +35,13 @@ def test_only_what_the_images_need_is_sent_to_the_builder() -> None:
     }
 
 
+def test_the_functions_limit_headers() -> None:
+    """uvicorn alone has no limits; a setting cannot choose another protocol."""
+    *_, command = DOCKERFILES["functions"].split("\nCMD ")
+
+    assert '"--http", "functions.protocol:LimitedHttp"' in command
+
+
 def bases(dockerfile: str) -> list[str]:
     """The images that an image is built on."""
     return re.findall(r"^ARG \w+_IMAGE=(\S+)", dockerfile, re.M)
