@@ -8,18 +8,35 @@ from functools import cache
 from typing import Any, TypeVar
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer
-from psycopg.errors import InvalidSchemaName, ReadOnlySqlTransaction, UndefinedTable
+from psycopg.errors import InvalidSchemaName, UndefinedTable
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from .errors import DatabaseUnavailable, NoWorkerYet
+from .errors import (
+    BeyondLimits,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    FunctionError,
+    NoWorkerYet,
+)
 from .internals import never_unpickle
 from .pool import DEADLINE, PAUSE, PatientPool, deadline
 from .settings import settings
 
 T = TypeVar("T")
+
+GONE = ("08", "57P")
+"""Beginnings of the SQLSTATEs of a connection that has failed, or that Postgres ends."""
+
+UNAVAILABLE = (*GONE, "25006", "28", "40", "53", "55P03", "57", "58")
+"""Those of what may be over later: it has changed to a standby; it lets the role in no longer; it
+has chosen this transaction to end a conflict; it lacks a resource; somebody holds a lock; the time
+was over, or somebody has cancelled the statement; the machine fails (PostgreSQL, appendix A)."""
+
+LIMITS = ("54",)
+"""Those of what is too large for Postgres, and will be so later."""
 
 PREPARED = "_prepared_statements"
 
@@ -94,20 +111,43 @@ async def use_client(work: Callable[[DBOSClient], T]) -> T:
     """Run `work` in a thread with a client of its own.
 
     It runs once more if the pooled connection turns out to be dead, so it has to be idempotent.
-    Raises DatabaseUnavailable within DEADLINE seconds, and NoWorkerYet.
+    Raises DatabaseUnavailable within DEADLINE seconds, NoWorkerYet, BeyondLimits, DatabaseRefused.
     """
     deadline.set(time.monotonic() + DEADLINE)
     try:
         async with asyncio.timeout(DEADLINE):
             return await asyncio.to_thread(_use_client, work)
-    except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
+    except (InterfaceError, PoolTimeout, TimeoutError) as error:
         raise DatabaseUnavailable from error
     except DBAPIError as error:
-        if isinstance(error.orig, UndefinedTable | InvalidSchemaName):
-            raise NoWorkerYet(application=settings().app_name) from error
-        if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):
-            raise DatabaseUnavailable from error
+        if told := _told(error):
+            raise told from error
         raise
+
+
+def was_heard(error: Exception) -> bool:
+    """Whether Postgres has answered, if only with this error of `use_client`."""
+    state = _state(error.__cause__)
+    return bool(state) and not state.startswith(GONE)
+
+
+def _told(error: DBAPIError) -> FunctionError | None:
+    """What an error of the database is for a caller; None for what only a mistake here makes."""
+    if isinstance(error.orig, UndefinedTable | InvalidSchemaName):
+        return NoWorkerYet(application=settings().app_name)
+    state = _state(error)
+    if error.connection_invalidated or state.startswith(UNAVAILABLE):
+        return DatabaseUnavailable()
+    if not isinstance(error, OperationalError):
+        return None
+    if not state:
+        return DatabaseUnavailable()
+    return BeyondLimits() if state.startswith(LIMITS) else DatabaseRefused()
+
+
+def _state(error: BaseException | None) -> str:
+    """The SQLSTATE that Postgres has answered; empty where it has not, as to a lost connection."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def _refuse_late_commit(_: Connection) -> None:

@@ -93,6 +93,13 @@ class BadHeader(FunctionError):
     title = "Bad header"
 
 
+class BeyondLimits(FunctionError):
+    """Something in the request is larger than the database can take."""
+
+    status = 400
+    title = "Beyond the limits"
+
+
 class PreflightRefused(FunctionError):
     """The browser may not send this request: {reason}."""
 
@@ -261,6 +268,14 @@ class DatabaseUnavailable(FunctionError):
     status = 503
     title = "Database unavailable"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "2"}
+
+
+class DatabaseRefused(FunctionError):
+    """The database has refused this; the log says why."""
+
+    status = 503
+    title = "Database refused"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
 
 
 class KeysUnavailable(FunctionError):

@@ -18,7 +18,13 @@ from .catalog import catalog
 from .client import engine, use_client
 from .cursor import LONGEST as LONGEST_CURSOR
 from .cursor import Cursor
-from .errors import DatabaseUnavailable, NothingHere, UnknownWorkflowId, WrongState
+from .errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    NothingHere,
+    UnknownWorkflowId,
+    WrongState,
+)
 from .launches import enqueue, read_launch
 from .parameters import Query
 from .settings import settings
@@ -43,7 +49,8 @@ async def launch(request: Request) -> Response:
     if wanted.is_batch:
         return answers.accepted_batch(launched, replayed=one.replayed, pause=one.pause)
     if wanted.wait:
-        with suppress(DatabaseUnavailable, UnknownWorkflowId):  # It was launched all the same.
+        # It was launched all the same.
+        with suppress(DatabaseUnavailable, DatabaseRefused, UnknownWorkflowId):
             await unless_gone(request, finished(one.workflow_id, wanted.wait))
             ended = await use_client(_status(wanted.by, one.workflow_id))
             if "Retry-After" not in ended.headers:

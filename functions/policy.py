@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 
 from .errors import BadSetting
 
+LONGEST_NAME = 255
+"""Characters, as OpenID Connect has it for `sub`; an index of Postgres takes 2,704 bytes."""
+
 Environ = Mapping[str, str]
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -86,8 +89,10 @@ def cors_origins(environ: Environ) -> tuple[str, ...]:
 
 
 def is_name(name: object) -> bool:
-    """Whether a caller can be called so: Postgres and logs have to take it."""
-    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
+    """Whether a caller can be called so: Postgres, its indexes and logs have to take it."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        return False
+    return bool(name.strip()) and name.isprintable()
 
 
 def _is_safe(url: str) -> bool:

@@ -10,6 +10,8 @@ from starlette.responses import Response
 from .answers import Answer
 from .errors import (
     BadCredentials,
+    BeyondLimits,
+    DatabaseRefused,
     DatabaseUnavailable,
     FunctionError,
     MethodNotAllowed,
@@ -28,6 +30,8 @@ def problem(error: Exception) -> Response:
     if not isinstance(error, FunctionError):
         logger.error("unexpected error", exc_info=error)
         error = FunctionError()
+    if isinstance(error, DatabaseRefused | BeyondLimits):
+        logger.error("the database has refused a statement", exc_info=error)
     if isinstance(error, DatabaseUnavailable):
         logger.warning("database unavailable: %s", _reason(error.__cause__))
     if isinstance(error, UnusableSchema):

@@ -100,6 +100,13 @@ def test_a_token_of_the_issuer_lets_in(functions: TestClient, algorithm: str) ->
     assert functions.post("/launch/greeting", headers=headers).status_code == 202
 
 
+def test_the_longest_name_fits_into_the_index_of_callers(functions: TestClient) -> None:
+    """255 characters of four bytes; a longer one is a token that is refused."""
+    name = "".join(chr(0x1F600 + number % 79) for number in range(255))
+
+    assert functions.post("/launch/greeting", headers=token(sub=name)).status_code == 202
+
+
 @pytest.mark.parametrize(
     "claims",
     [
@@ -118,6 +125,7 @@ def test_a_token_of_the_issuer_lets_in(functions: TestClient, algorithm: str) ->
         {"sub": " "},
         {"sub": "nul\0"},
         {"sub": "\ud800"},
+        {"sub": "x" * 256},
         {"kid": "unknown"},
     ],
 )
