@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from . import tables
 from .client import engine
-from .errors import BadCredentials, NoCredentials
+from .errors import BadCredentials, BadHeader, NoCredentials
 from .policy import is_name
 from .settings import settings
 from .tables import Sight, Workflow
@@ -17,6 +17,9 @@ ADMIN = "admin"
 
 MAX_CREDENTIAL_BYTES = 16 * 1024
 """More than any key or token has; decoding or hashing megabytes would keep others waiting."""
+
+BLANKS = " \t"
+"""What HTTP allows around a value (RFC 9110, OWS); other blanks are a part of it."""
 
 
 class Caller(NamedTuple):
@@ -49,20 +52,28 @@ def visible(by: Caller, workflow_id: str) -> Workflow:
 
 
 async def authenticate(request: Request) -> Caller:
-    """Who sends `request`; raises NoCredentials, BadCredentials, KeysUnavailable."""
+    """Who sends `request`; raises BadHeader, NoCredentials, BadCredentials, KeysUnavailable."""
     match settings().auth:
         case "api_key":
-            return _owner(request.headers.get("x-api-key") or _bearer(request))
+            return _owner(_once(request, "X-API-Key") or _bearer(request))
         case "jwt":
             return await _subject(_bearer(request))
     return Caller(name=None)
 
 
 def _bearer(request: Request) -> str:
-    scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() != "bearer" or not credentials.strip():
+    scheme, _, credentials = _once(request, "Authorization").strip(BLANKS).partition(" ")
+    if scheme.lower() != "bearer" or not credentials.strip(BLANKS):
         raise NoCredentials
-    return credentials.strip()
+    return credentials.strip(BLANKS)
+
+
+def _once(request: Request, header: str) -> str:
+    """The value of a header, or an empty one; raises BadHeader for two, of which one may be bad."""
+    values = request.headers.getlist(header)
+    if len(values) > 1:
+        raise BadHeader(header=header, wanted="given once")
+    return values[0] if values else ""
 
 
 def _owner(key: str) -> Caller:

@@ -50,6 +50,12 @@ def key(name: str) -> dict[str, Any]:
         ({"Authorization": "Bearer ключ2".encode()}, INVALID),
         ({"Authorization": b"Bearer \xff\xfe"}, INVALID),
         ({"Authorization": f"Bearer {DIGESTS['alice']}"}, INVALID),
+        ({"Authorization": b"Bearer alice's key\xa0"}, INVALID),
+        ({"Authorization": b"Bearer \xa0alice's key"}, INVALID),
+        ({"Authorization": b"\xa0Bearer alice's key"}, CHALLENGE),
+        ({"Authorization": b"Bearer\xa0alice's key"}, CHALLENGE),
+        ({"Authorization": b"Bearer alice's key\x85"}, INVALID),
+        ({"X-API-Key": b"alice's key\xa0"}, INVALID),
         ({"X-API-Key": "wrong"}, INVALID),
         ({"X-API-Key": "alice"}, INVALID),
         ({"X-API-Key": "x" * 1_000_000}, INVALID),
@@ -84,7 +90,7 @@ def test_without_a_key_nothing_is_looked_at(
     [
         {"X-API-Key": "alice's key"},
         {"Authorization": "Bearer alice's key"},
-        {"Authorization": "bearer   alice's key "},
+        {"Authorization": "bearer   alice's key \t"},
         {"X-API-Key": "alice's key", "Authorization": "Bearer of the platform's own"},
         {"X-API-Key": "ключ".encode()},
         {"Authorization": "Bearer ключ".encode()},
@@ -109,6 +115,19 @@ def test_a_key_that_is_too_long_is_not_looked_at(
         answer = functions.get("/status/unknown", headers={header: sent})
 
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_sets_of_credentials_are_none(serve: Serve, header: str, order: int) -> None:
+    """400 names the header: whoever is in front may have looked at the other one."""
+    scheme = "Bearer " if header == "Authorization" else ""
+    values = [f"{scheme}alice's key", f"{scheme}wrong"][::order]
+    with serve(NOWHERE, **ACCESS) as functions:
+        answer = functions.post("/launch/greeting", headers=[(header, each) for each in values])
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == f"The header {header} has to be given once."
 
 
 def test_the_caller_is_the_workflows_user(functions: TestClient, database: str) -> None:
