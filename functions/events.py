@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,10 +22,10 @@ from . import answers
 from .access import Caller
 from .buffering import is_buffered
 from .client import engine, use_client
-from .errors import BadHeader, DatabaseUnavailable, UnknownWorkflowId
+from .errors import BadHeader, DatabaseRefused, DatabaseUnavailable, UnknownWorkflowId
 from .opaque import opened, sealed
 from .settings import settings
-from .tables import StreamValue, status, stream_values
+from .tables import StreamValue, status, stream_keys, stream_values
 from .waiting import NOTHING, watch
 
 VALUES = 100
@@ -35,6 +36,19 @@ PATIENCE = 15.0
 
 GRACE = 2.0
 """Seconds to say goodbye when the server ends."""
+
+LONGEST_ID = 8192
+"""Characters of `Last-Event-ID`; it is repeated, changed, in every event that is sent."""
+
+STREAM_BYTES = 5600
+"""Bytes of an id that tell which values of streams were sent. In base64 that is 7,467 characters;
+with three digests, the id stays below LONGEST_ID."""
+
+OFFSET_BYTES = len(":2147483648,")
+"""Bytes that the offset of a stream takes at most beside its key."""
+
+DIGEST = re.compile("[0-9a-f]{0,16}")
+"""What `_digest` makes, or nothing."""
 
 CLOSED = "__DBOS_STREAM_CLOSED__"
 """What DBOS writes at the end of a stream."""
@@ -71,17 +85,39 @@ class Position:
         if not last:
             return cls()
         try:
+            if len(last) > LONGEST_ID:
+                raise ValueError
             status, progress, offsets, ended = opened(last)
-            position = cls(str(status), str(progress), dict(offsets), str(ended))
-            for key, offset in position.offsets.items():
-                if type(key) is not str or "\0" in key or type(offset) is not int:
-                    raise ValueError
-                key.encode()
-                if not 0 <= offset < 2**31:
-                    raise ValueError
+            return cls(status, progress, offsets, ended).checked()
         except (ValueError, TypeError) as error:
-            raise BadHeader(header="Last-Event-ID", wanted="the id of an event") from error
-        return position
+            wanted = f"the id of an event, at most {LONGEST_ID} characters"
+            raise BadHeader(header="Last-Event-ID", wanted=wanted) from error
+
+    def checked(self) -> "Position":
+        """This position, if it can be one; raises ValueError, TypeError."""
+        if not all(map(DIGEST.fullmatch, (self.status, self.progress, self.ended))):
+            raise ValueError
+        if not isinstance(self.offsets, dict):
+            raise TypeError
+        for key, offset in self.offsets.items():
+            if "\0" in key or type(offset) is not int or not 0 <= offset <= 2**31:
+                raise ValueError
+            key.encode()
+        return self
+
+    def followed(self, keys: Iterable[str]) -> dict[str, int]:
+        """From which offset on to go on with these streams, as far as they fit into an id."""
+        followed, left = {}, STREAM_BYTES
+        for key in keys:
+            left -= len(answers.as_json(key)) + OFFSET_BYTES
+            if left < 0:
+                break
+            followed[key] = self.offsets.get(key, 0)
+        return followed
+
+    def keep(self, followed: Mapping[str, int]) -> None:
+        """Forget the streams that are not followed any longer, or that the workflow never had."""
+        self.offsets = {key: offset for key, offset in followed.items() if offset}
 
 
 @dataclass(frozen=True)
@@ -181,7 +217,7 @@ async def _events(
         except UnknownWorkflowId:
             yield _event("end", {"status": None}, position)
             return
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, DatabaseRefused):
             version = NOTHING  # What has changed was not read yet.
             await asyncio.sleep(PAUSE)
         except TimeoutError:
@@ -191,12 +227,15 @@ async def _events(
 
 
 async def _snapshot(by: Caller, workflow_id: str, position: Position) -> Snapshot:
-    def read(_: DBOSClient) -> Snapshot:
+    def read(_: DBOSClient) -> tuple[Snapshot, dict[str, int]]:
         # The streams last: what is written before the end of a workflow is not missed then.
         body = answers.status_body(*status(engine(), by.sight, workflow_id))
-        return Snapshot(body, stream_values(engine(), workflow_id, position.offsets, VALUES))
+        followed = position.followed(stream_keys(engine(), workflow_id))
+        return Snapshot(body, stream_values(engine(), workflow_id, followed, VALUES)), followed
 
-    return await use_client(read)
+    snapshot, followed = await use_client(read)
+    position.keep(followed)
+    return snapshot
 
 
 def _event(name: str, data: Any, position: Position) -> ServerSentEvent:

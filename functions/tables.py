@@ -88,27 +88,40 @@ POSITION = text(f"""
 """)
 """A statement of its own, since to plan it takes longer than to read the status."""
 
-KEYS = """
+MAX_STREAMS = 100
+"""Streams of a workflow that can be followed. Each costs every look at it two looks at an index."""
+
+KEYS = f"""
     with recursive keys as (
         (
-            select t.key from dbos.streams t
-            where t.workflow_uuid = {workflow} order by t.key limit 1
+            select t.key, 1 as number from dbos.streams t
+            where t.workflow_uuid = {{workflow}} order by t.key limit 1
         )
         union all
         select (
             select t.key from dbos.streams t
-            where t.workflow_uuid = {workflow} and t.key > keys.key order by t.key limit 1
-        )
-        from keys where keys.key is not null
+            where t.workflow_uuid = {{workflow}} and t.key > keys.key order by t.key limit 1
+        ), keys.number + 1
+        from keys where keys.key is not null and keys.number < {MAX_STREAMS}
     )
 """
-"""The streams of a workflow: a look at the index for each, however many values they have."""
+"""The first streams of a workflow: a look at the index for each, however many values they have."""
+
+LARGE_BYTES = 4 * 1024 * 1024
+"""Bytes of a progress above which only another length is another progress: to read a value of
+hundreds of megabytes at every look would take seconds."""
+
+LOOK_IN_TIME = text("set local statement_timeout = 1500")
+"""Milliseconds that a look at those whom somebody waits for may take. Twice that, a look at all and
+one at each alone, is less than the time until an answer is due."""
 
 VERSIONS = text(f"""
     select s.workflow_uuid,
            s.status not in ('ENQUEUED', 'DELAYED', 'PENDING') as finished,
            concat_ws('/',
-               s.status, s.updated_at, s.recovery_attempts, s.started_at_epoch_ms, md5(e.value),
+               s.status, s.updated_at, s.recovery_attempts, s.started_at_epoch_ms,
+               octet_length(e.value),
+               case when octet_length(e.value) <= {LARGE_BYTES} then md5(e.value) end,
                ({KEYS.format(workflow="s.workflow_uuid")} select sum((
                    select max(t."offset") + 1 from dbos.streams t
                    where t.workflow_uuid = s.workflow_uuid and t.key = keys.key
@@ -119,14 +132,16 @@ VERSIONS = text(f"""
     where s.workflow_uuid = any(:workflow_ids)
 """)
 
-STREAM_VALUES = text(f"""
-    {KEYS.format(workflow=":workflow_id")}
+STREAM_KEYS = text(f"""
+    {KEYS.format(workflow=":workflow_id")} select key from keys where key is not null
+""")
+
+STREAM_VALUES = text("""
     select t.key, t."offset", t.value, t.serialization
-    from keys cross join lateral (
+    from json_each_text(cast(:offsets as json)) followed cross join lateral (
         select * from dbos.streams t
-        where t.workflow_uuid = :workflow_id and t.key = keys.key and t."offset" >= coalesce(
-            cast(cast(:offsets as json) ->> keys.key as int), 0
-        )
+        where t.workflow_uuid = :workflow_id and t.key = followed.key
+            and t."offset" >= cast(followed.value as bigint)
         order by t."offset"
         limit :limit
     ) t
@@ -437,14 +452,21 @@ def status(engine: Engine, sight: Sight, workflow_id: str) -> tuple[Workflow, Ou
 
 def versions(engine: Engine, workflow_ids: Sequence[str]) -> dict[str, Version]:
     """In which state each workflow is; those that do not exist are left out."""
-    rows = _rows(engine, VERSIONS, workflow_ids=list(workflow_ids))
+    with engine.begin() as connection:
+        connection.execute(LOOK_IN_TIME)
+        rows = connection.execute(VERSIONS, {"workflow_ids": list(workflow_ids)}).all()
     return {row.workflow_uuid: Version(row.version, row.finished) for row in rows}
+
+
+def stream_keys(engine: Engine, workflow_id: str) -> list[str]:
+    """The keys of a workflow's streams, MAX_STREAMS at most, in order."""
+    return [row.key for row in _rows(engine, STREAM_KEYS, workflow_id=workflow_id)]
 
 
 def stream_values(
     engine: Engine, workflow_id: str, offsets: Mapping[str, int], limit: int
 ) -> list[StreamValue]:
-    """The next values of a workflow's streams, each from its offset on, `limit` at most."""
+    """The next values of these streams of a workflow, each from its offset on, `limit` at most."""
     rows = _rows(
         engine, STREAM_VALUES, workflow_id=workflow_id, offsets=json.dumps(offsets), limit=limit
     )

@@ -1,6 +1,7 @@
 """Wait for workflows without holding a connection: one look at Postgres serves all who wait."""
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import Coroutine, Iterable
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from .client import engine, use_client
+from .client import engine, use_client, was_heard
 from .tables import Version, versions
 
 T = TypeVar("T")
@@ -29,6 +30,9 @@ SLOWEST = 0.5
 class Leaving(TimeoutError):
     """The server is about to end, so nobody can wait here any longer."""
 
+
+APART = 2
+"""Workflows that are looked at alone at the same time, so that they take no more connections."""
 
 NOTHING = Version("", finished=False)
 """What somebody has seen who has not looked yet."""
@@ -48,11 +52,18 @@ class _Waiter:
 
 
 class Watch:
-    """Looks at the workflows that somebody waits for, all at once and only when it is due."""
+    """Looks at the workflows that somebody waits for, all at once and only when it is due.
+
+    When Postgres refuses that, or it takes too long, each is looked at alone, and from then on
+    apart from the others if it was the one that is to blame.
+    """
 
     def __init__(self) -> None:
         self._waiters: set[_Waiter] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._costly: set[str] = set()
+        self._apart: set[asyncio.Task[None]] = set()
+        self._few = asyncio.Semaphore(APART)
 
     async def change(self, workflow_id: str, seen: Version = NOTHING) -> Version | None:
         """Wait until the workflow is no longer as `seen`; None when it does not exist.
@@ -73,16 +84,38 @@ class Watch:
             if _is_leaving():
                 _tell(self._waiters, Leaving())
             now = time.monotonic()
-            if due := [each for each in self._waiters if each.due <= now]:
-                await self._look_for(due)
+            due = [each for each in self._waiters if each.due <= now]
+            self._look_apart([each for each in due if each.workflow_id in self._costly])
+            if together := [each for each in due if each.workflow_id not in self._costly]:
+                await self._look_for(together)
             await asyncio.sleep(TICK)
+
+    def _look_apart(self, waiters: list[_Waiter]) -> None:
+        """Look at each workflow alone, while the others are looked at."""
+        for waiter in waiters:
+            waiter.due = math.inf  # Until this look has ended.
+        for workflow_id in {each.workflow_id for each in waiters}:
+            own = [each for each in waiters if each.workflow_id == workflow_id]
+            task = asyncio.create_task(self._look_alone(workflow_id, own))
+            self._apart.add(task)
+            task.add_done_callback(self._apart.discard)
+
+    async def _look_alone(self, workflow_id: str, waiters: list[_Waiter]) -> None:
+        async with self._few:
+            await self._look_for(waiters)
 
     async def _look_for(self, waiters: list[_Waiter]) -> None:
         ids = sorted({each.workflow_id for each in waiters})
         try:
             found = await use_client(lambda _: versions(engine(), ids))
         except Exception as error:  # Whoever waits has to answer it.
-            _tell(waiters, error)
+            if not was_heard(error):
+                _tell(waiters, error)
+            elif len(ids) > 1:
+                self._look_apart(waiters)
+            else:
+                self._costly |= {*ids}
+                _tell(waiters, error)
             return
         for waiter in waiters:
             version = found.get(waiter.workflow_id)

@@ -126,6 +126,10 @@ PARAMETERS = {
         {"type": "string"},
     ),
     "LastEventId": _parameter(
-        "header", "Last-Event-ID", "Where a stream of events goes on.", {"type": "string"}
+        "header",
+        "Last-Event-ID",
+        "Where a stream of events goes on: the `id` of an event, which is never longer than 8192 "
+        "characters. Without a stream it means nothing.",
+        {"type": "string"},
     ),
 }

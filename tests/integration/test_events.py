@@ -204,3 +204,60 @@ def test_head_opens_no_stream(functions: TestClient) -> None:
     answer = functions.head(f"/status/{launched(functions)}", headers=EVENTS)
 
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def many_streams(database: str, workflow_id: str, number: int, padding: int = 0) -> None:
+    """Write one value to each of so many streams, with keys of so many characters more."""
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            'insert into dbos.streams (workflow_uuid, key, value, "offset", function_id,'
+            " serialization) select %s, lpad(n::text, 6, '0') || repeat('x', %s), n, 0, 1,"
+            " 'portable_json' from generate_series(0, %s - 1) n",
+            (workflow_id, padding, number),
+        )
+
+
+@pytest.mark.parametrize("padding", [0, 1000])
+def test_of_very_many_streams_the_first_are_told(
+    functions: TestClient, database: str, padding: int
+) -> None:
+    """As many as fit into the id of an event, from which a client goes on."""
+    workflow_id = launched(functions)
+    many_streams(database, workflow_id, 5_000, padding)
+    finish(database, workflow_id, "SUCCESS")
+
+    told = read(functions, workflow_id)
+    again = read(functions, workflow_id, told[-2].id)
+
+    values = [event.data["value"] for event in told if event.name == "stream"]
+    assert values == list(range(len(values)))
+    assert len(values) == (100 if padding == 0 else 5)
+    assert max(len(event.id or "") for event in told) <= 8192
+    assert [event.name for event in again] == ["end"]
+
+
+def test_a_large_id_is_refused(functions: TestClient, database: str) -> None:
+    """400 names the header and the limit."""
+    headers = EVENTS | {"Last-Event-ID": "A" * 1_240_000}
+
+    answer = functions.get(f"/status/{launched(functions)}", headers=headers)
+
+    assert answer.status_code == 400
+    assert "at most 8192 characters" in answer.json()["detail"]
+
+
+def test_streams_that_a_caller_makes_up_do_not_come_back(
+    functions: TestClient, database: str
+) -> None:
+    """An event's id has only those that the workflow has."""
+    workflow_id = launched(functions)
+    write_stream(database, workflow_id, "lines", 1, 2)
+    finish(database, workflow_id, "SUCCESS")
+    offsets = {"lines": 1} | {f"made up {number}": 1 for number in range(100)}
+    last = base64.urlsafe_b64encode(json.dumps(["", "", offsets, ""]).encode()).decode()
+
+    told = read(functions, workflow_id, last)
+
+    assert [event.data["value"] for event in told if event.name == "stream"] == [2]
+    ids = [base64.urlsafe_b64decode((event.id or "") + "==") for event in told]
+    assert not any(b"made up" in each for each in ids)

@@ -14,7 +14,7 @@ from starlette.types import Message
 from functions.client import engine
 from functions.waiting import unless_gone, watch
 from local_dev.bench.processes import wait_until
-from tests.rows import finish, report_progress
+from tests.rows import finish, report_progress, write_stream
 
 from .conftest import Serve
 
@@ -179,3 +179,55 @@ def test_what_has_not_changed_is_not_sent_again(functions: TestClient, database:
     changed = functions.get(url, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["progress"]) == (200, {"done": 1})
     assert changed.headers["ETag"] != tag
+
+
+def test_a_run_with_very_many_streams_is_waited_for(functions: TestClient, database: str) -> None:
+    """And neither it nor any other is answered 503 for that."""
+    many, others = launched(functions), [launched(functions) for _ in range(20)]
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            'insert into dbos.streams (workflow_uuid, key, value, "offset", function_id)'
+            " select %s, n, n, 0, 1 from generate_series(1, 200000) n",
+            (many,),
+        )
+    with ThreadPoolExecutor(21) as callers:
+        waiting = [callers.submit(functions.get, f"/status/{id}?wait=30") for id in (many, *others)]
+        wait_until(lambda: waiters() == 21)
+        for workflow_id in (many, *others):
+            finish(database, workflow_id, "SUCCESS")
+        answers = [each.result() for each in waiting]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["status"] for answer in answers} == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("fault", ["pg_sleep(60) is not null", "t.function_id / 0 = 1"])
+def test_one_that_cannot_be_looked_at_fails_alone(
+    functions: TestClient, database: str, fault: str
+) -> None:
+    """Whoever waits for another one is answered as if it were not there."""
+    bad, others = launched(functions), [launched(functions) for _ in range(20)]
+    write_stream(database, bad, "lines", 1)
+    with psycopg.connect(database) as connection:
+        connection.execute("alter table dbos.streams rename to streams_before")
+        connection.execute(
+            "create view dbos.streams as select * from dbos.streams_before t"
+            f" where workflow_uuid <> '{bad}' or {fault}".encode()
+        )
+    with ThreadPoolExecutor(21) as callers:
+        waiting = [callers.submit(functions.get, f"/status/{id}?wait=30") for id in others]
+        failing = callers.submit(finished_or_not, functions, bad)
+        failed = failing.result()
+        assert not any(each.done() for each in waiting)
+        for workflow_id in others:
+            finish(database, workflow_id, "SUCCESS")
+        answers = [each.result() for each in waiting]
+
+    assert failed >= 500
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["status"] for answer in answers} == {"SUCCESS"}
+
+
+def finished_or_not(functions: TestClient, workflow_id: str) -> int:
+    """The status code for somebody who waits."""
+    return int(functions.get(f"/status/{workflow_id}?wait=30").status_code)

@@ -13,9 +13,13 @@ from starlette.requests import Request
 from functions.cursor import Cursor
 from functions.errors import BadHeader, BadParameter, UnknownParameter
 from functions.events import Position
+from functions.opaque import sealed
 from functions.parameters import Query, idempotency_key
+from functions.tables import MAX_STREAMS
 
 texts = st.text(max_size=30)
+
+digests = st.from_regex("[0-9a-f]{0,16}", fullmatch=True)
 
 storable = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=30)
 """What Postgres can hold."""
@@ -134,7 +138,7 @@ def test_any_other_cursor_is_refused(text: str) -> None:
     assert Cursor.parse(str(cursor)) == cursor
 
 
-@given(texts, texts, st.dictionaries(storable, st.integers(0, 2**31 - 1)), texts)
+@given(digests, digests, st.dictionaries(storable, st.integers(0, 2**31)), digests)
 def test_a_position_is_read_back(
     status: str, progress: str, offsets: dict[str, int], ended: str
 ) -> None:
@@ -152,3 +156,61 @@ def test_any_other_position_is_refused(text: str) -> None:
     except BadHeader:
         return
     assert all(type(offset) is int for offset in position.offsets.values())
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 8193, "0" * 1_240_000, sealed(["", "", {}, ""]) + "A" * 8192]
+)
+def test_a_large_position_is_refused(text: str) -> None:
+    """Before it is read, since all others would wait meanwhile."""
+    with pytest.raises(BadHeader, match=r"Last-Event-ID has to be .* at most 8192 characters"):
+        Position.from_request(request(last_event_id=text))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        ["", "", {}],
+        ["", "", [], ""],
+        ["", "", "", ""],
+        ["x" * 17, "", {}, ""],
+        ["", 1, {}, ""],
+        ["", "", {"a": 2**31 + 1}, ""],
+        ["", "", {"a": 1.0}, ""],
+        ["", "", {"a": {}}, ""],
+        {"a": 1, "b": 2, "c": 3, "d": 4},
+        "text",
+        1,
+    ],
+)
+def test_what_is_no_position_is_refused(value: object) -> None:
+    """Nothing of it comes back in the id of another event."""
+    with pytest.raises(BadHeader):
+        Position.from_request(request(last_event_id=sealed(value)))
+
+
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8"), max_size=3000), max_size=MAX_STREAMS, unique=True
+    )
+)
+def test_an_id_is_never_too_large_to_come_back(keys: list[str]) -> None:
+    """Streams that have no place in it are not followed."""
+    full = Position("0" * 16, "0" * 16, dict.fromkeys(keys, 2**31), "0" * 16)
+
+    full.keep(full.followed(keys))
+
+    assert len(str(full)) <= 8192
+    assert set(full.offsets) <= set(keys)
+
+
+def test_only_the_streams_of_the_workflow_stay_in_a_position() -> None:
+    """Others are what a caller has made up."""
+    position = Position(offsets={"known": 3, "made up": 4})
+
+    followed = position.followed(["known", "new"])
+    position.keep(followed)
+
+    assert followed == {"known": 3, "new": 0}
+    assert position.offsets == {"known": 3}
