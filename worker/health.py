@@ -1,13 +1,11 @@
 """`HEALTH_PORT`: `/healthz` and `/livez` for the platform, `/metrics` for Prometheus."""
 
 import math
-import socketserver
-import threading
+import os
+import socket
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app
@@ -18,6 +16,7 @@ from .held import Held
 from .lease import Lease
 from .metrics import Metrics
 from .queues import QUEUES
+from .server import BACKLOG, Server
 
 POLLED = 60.0
 """Seconds that may pass from one look at a queue to the next, or from one workflow that is started
@@ -66,51 +65,20 @@ class Health:
         return None
 
 
-class Server(socketserver.ThreadingMixIn, WSGIServer):
-    """One thread per request, so that a slow database holds up nobody else."""
-
-    daemon_threads = True
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Where no thread can be started, answer in this one: the platform would end the worker."""
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:
-            self.process_request_thread(request, client_address)
-
-    def server_bind(self) -> None:
-        """Bind without the name lookup of http.server, which may take seconds."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "worker", self.server_address[1]
-        self.setup_environ()
-
-
-class Handler(WSGIRequestHandler):
-    """Logs nothing: probes come every few seconds."""
-
-    timeout = 5.0
-    """Seconds that a client may take to send its request."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Do not log the request."""
-
-
 def serve_health(port: int, health: Health, metrics: Metrics) -> None:
-    """Serve both in a thread, on all addresses, from now on; raises PortInUse."""
+    """Serve both in threads, on all addresses, from now on; raises PortInUse."""
     try:
-        server = Server(("", port), Handler)
+        listener = socket.create_server(("", port), backlog=BACKLOG)
     except OSError as error:
-        raise PortInUse(port=port, reason=error.strerror) from error
-    server.set_app(_application(health, make_wsgi_app(metrics.registry)))
-    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+        raise PortInUse(port=port, reason=os.strerror(error.errno or 0)) from error
+    slow = {"/metrics": make_wsgi_app(metrics.registry)}
+    Server(_application(health), slow).start(listener)
 
 
-def _application(health: Health, metrics: WSGIApplication) -> WSGIApplication:
+def _application(health: Health) -> WSGIApplication:
     looks = {"/healthz": health.problem, "/livez": health.stuck}
 
     def application(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/metrics":
-            return metrics(environ, start)
         status, text = HTTPStatus.NOT_FOUND, "there are /healthz, /livez and /metrics"
         if look := looks.get(environ["PATH_INFO"]):
             problem = look()
