@@ -22,13 +22,13 @@ def told() -> Iterator[None]:
         raise
 
 
-@DBOS.step(name="fails", retries_allowed=True, interval_seconds=3600.0)
-def fails() -> None:
+@DBOS.step(name="fails_at_first", retries_allowed=True, interval_seconds=3600.0)
+def fails_at_first() -> None:
     raise ConnectionError
 
 
-@DBOS.step(name="fails_async", retries_allowed=True, interval_seconds=3600.0)
-async def fails_async() -> None:
+@DBOS.step(name="fails_at_first_async", retries_allowed=True, interval_seconds=3600.0)
+async def fails_at_first_async() -> None:
     raise ConnectionError
 
 
@@ -68,7 +68,7 @@ def waits_forever(way: str) -> None:
             handles = [DBOS.start_workflow(never_ends) for _ in range(2)]
             DBOS.wait_first(handles, polling_interval_sec=3600.0)
         if way == "retry":
-            fails()
+            fails_at_first()
 
 
 @workflow()
@@ -97,7 +97,7 @@ async def waits_forever_async(way: str) -> None:
             handles = [await DBOS.start_workflow_async(never_ends) for _ in range(2)]
             await DBOS.wait_first_async(handles, polling_interval_sec=3600.0)
         if way == "retry":
-            await fails_async()
+            await fails_at_first_async()
 
 
 @workflow()
