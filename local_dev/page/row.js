@@ -12,9 +12,14 @@ export function render(row, run) {
   text(row, ".id", run.workflow_id);
   renderProgress(row, run);
   text(row, ".result", "result" in run ? shown(run.result) : undefined);
-  text(row, ".failure", run.error && `${run.error.name}: ${run.error.message}`);
+  text(row, ".failure", run.error && told(run.error));
   text(row, ".attempts", run.attempts > 1 ? survived(run) : undefined);
   text(row, ".times", times(run));
+}
+
+/** An error in one line, and why the last attempt has failed of a step that was retried in vain. */
+export function told({ name, message, cause }) {
+  return `${name}: ${message}${cause ? `; the last time ${told(cause)}` : ""}`;
 }
 
 function renderProgress(row, { progress, status }) {

@@ -1,7 +1,7 @@
 // The steps of a run as a timeline, as long as people look at it.
 
 import { unfinished } from "./follow.js";
-import { same, setText } from "./row.js";
+import { same, setText, told } from "./row.js";
 import { ask, PAUSE, sleep, visible } from "./server.js";
 
 export class Steps {
@@ -71,9 +71,7 @@ function item(step, parent, from, length) {
     bar.setAttribute("x", `${(100 * start) / length}%`);
     bar.setAttribute("width", `${(100 * lasted) / length}%`);
   }
-  if (step.error) {
-    made.querySelector(".failure").textContent = `${step.error.name}: ${step.error.message}`;
-  }
+  if (step.error) made.querySelector(".failure").textContent = told(step.error);
   if (step.child_workflow_id) showChild(made.querySelector(".child"), step.child_workflow_id, parent);
   return made;
 }

@@ -23,6 +23,16 @@ def test_a_failed_workflow_shows_its_error(page: Page) -> None:
     expect(row).to_contain_text("OutOfStock: 1000 of book ordered, 100 in stock")
 
 
+def test_a_step_that_was_retried_in_vain_shows_why(page: Page) -> None:
+    """What its last attempt has failed with, in the run and in its steps."""
+    row = launch(page, "secrets", way="retries", kind="public")
+    row.get_by_text("Details").click()
+
+    reason = "its maximum of 3 retries; the last time Declined: declined: stolen"
+    expect(row.locator("p.failure").first).to_contain_text(reason)
+    expect(row.locator(".steps > li").last).to_contain_text(reason)
+
+
 def test_a_refused_argument_is_marked(page: Page) -> None:
     """The message stands at the field, and goes away with the mistake."""
     submit(page, "order", quantity="0")
