@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from .failures import failure
 from .settings import settings
-from .tables import Outcome, Step, Workflow
+from .tables import MAX_STEPS, Events, Outcome, Step, Value, Workflow
 
 UNFINISHED = {"ENQUEUED", "DELAYED", "PENDING"}
 
@@ -110,33 +111,49 @@ def if_changed(request: Request, answer: Response) -> Response:
 
 def status_body(workflow: Workflow, outcome: Outcome) -> dict[str, Any]:
     """All that is known of a workflow."""
-    body = _summary(workflow) | {"progress": outcome.progress}
+    body = _summary(workflow) | told("progress", outcome.progress)
+    if outcome.events is not None:
+        body |= _told_events(outcome.events)
     if workflow.status == "SUCCESS":
-        body["result"] = outcome.result
+        body |= told("result", outcome.result)
     if workflow.status == "ERROR":
-        body["error"] = failure(outcome.error, workflow.workflow_id)
+        body["error"] = failure(outcome.error.value, workflow.workflow_id)
     return body | {"links": _links(workflow.workflow_id)}
 
 
-def page(workflows: Sequence[Workflow], next_cursor: str | None) -> Answer:
-    """200: a page of workflows, and where the next one begins."""
-    listed = [_summary(each) | {"links": _links(each.workflow_id)} for each in workflows]
+def told(name: str, value: Value) -> dict[str, Any]:
+    """A member with a value; what is too large is null, beside a member with its size in bytes."""
+    size = {} if value.bytes is None else {f"{name}_bytes": value.bytes}
+    return {name: value.value} | size
+
+
+def page(
+    workflows: Iterable[Workflow], next_cursor: str | None, progress: Sequence[Value] = ()
+) -> Answer:
+    """200: a page of workflows, perhaps each with its progress, and where the next one begins."""
+    listed = [
+        _summary(workflow)
+        | (told("progress", known) if known else {})
+        | {"links": _links(workflow.workflow_id)}
+        for workflow, known in zip_longest(workflows, progress)
+    ]
     return Answer({"workflows": listed, "next_cursor": next_cursor})
 
 
-def steps(workflow_id: str, recorded: Iterable[Step]) -> Answer:
-    """200: what a workflow has recorded."""
+def steps(workflow_id: str, recorded: Sequence[Step]) -> Answer:
+    """200: what a workflow has recorded, or the first MAX_STEPS of it."""
     listed = [
         {
             "name": step.name,
             "started_at": rfc3339(step.started_at),
             "completed_at": rfc3339(step.completed_at),
-            "error": failure(step.error, workflow_id, step.number) if step.failed else None,
+            "error": _step_error(workflow_id, step),
             "child_workflow_id": step.child_workflow_id,
         }
-        for step in recorded
+        for step in recorded[:MAX_STEPS]
     ]
-    return Answer({"workflow_id": workflow_id, "steps": listed})
+    more = {"more": True} if len(recorded) > MAX_STEPS else {}
+    return Answer({"workflow_id": workflow_id, "steps": listed} | more)
 
 
 def explanation(workflow: Known, reason: str, sentence: str, facts: dict[str, Any]) -> Answer:
@@ -200,3 +217,16 @@ def _links(workflow_id: str) -> dict[str, str]:
 
 def _status_url(workflow_id: str) -> str:
     return f"{settings().status_url}/{quote(workflow_id, safe='')}"
+
+
+def _told_events(events: Events) -> dict[str, Any]:
+    sizes = {key: each.bytes for key, each in events.values.items() if each.bytes is not None}
+    return (
+        {"events": {key: each.value for key, each in events.values.items()}}
+        | ({"events_bytes": sizes} if sizes else {})
+        | ({"more_events": True} if events.more else {})
+    )
+
+
+def _step_error(workflow_id: str, step: Step) -> dict[str, Any] | None:
+    return failure(step.error.value, workflow_id, step.number) if step.failed else None

@@ -72,6 +72,13 @@ class NotWithKey(FunctionError):
     title = "Bad parameter"
 
 
+class NotWithEventStream(FunctionError):
+    """The query parameter {parameter!r} cannot be used with a stream of events."""
+
+    status = 400
+    title = "Bad parameter"
+
+
 class PartitionKeyMissing(FunctionError):
     """The queue {queue!r} of this workflow is partitioned: partition_key has to be given."""
 
@@ -192,6 +199,13 @@ class BodyTooLarge(FunctionError):
 
     status = 413
     title = "Body too large"
+
+
+class ValueTooLarge(FunctionError):
+    """The value is larger than {limit} bytes of JSON."""
+
+    status = 413
+    title = "Value too large"
 
 
 class UnsupportedMediaType(FunctionError):

@@ -126,16 +126,13 @@ class Snapshot:
 
     body: dict[str, Any]
     values: list[StreamValue]
+    complete: bool
+    """Whether the streams have no more values at this moment."""
 
     @cached_property
     def status(self) -> str:
         """Tells this state from others; without the progress, which has events of its own."""
         return _digest({name: value for name, value in self.body.items() if name != "progress"})
-
-    @property
-    def complete(self) -> bool:
-        """Whether the streams have no more values at this moment."""
-        return len(self.values) < VALUES
 
     @property
     def ended(self) -> bool:
@@ -157,8 +154,8 @@ class Snapshot:
             yield _event("progress", progress, position)
         for each in self.values:
             position.offsets[each.key] = each.offset + 1
-            if each.value != CLOSED:
-                data = {"key": each.key, "offset": each.offset, "value": each.value}
+            if each.value.value != CLOSED:
+                data = {"key": each.key, "offset": each.offset} | answers.told("value", each.value)
                 yield _event("stream", data, position)
         if self.ended:
             position.ended = self.status
@@ -231,7 +228,7 @@ async def _snapshot(by: Caller, workflow_id: str, position: Position) -> Snapsho
         # The streams last: what is written before the end of a workflow is not missed then.
         body = answers.status_body(*status(engine(), by.sight, workflow_id))
         followed = position.followed(stream_keys(engine(), workflow_id))
-        return Snapshot(body, stream_values(engine(), workflow_id, followed, VALUES)), followed
+        return Snapshot(body, *stream_values(engine(), workflow_id, followed, VALUES)), followed
 
     snapshot, followed = await use_client(read)
     position.keep(followed)

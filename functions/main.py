@@ -22,6 +22,7 @@ from .errors import (
     DatabaseRefused,
     DatabaseUnavailable,
     NothingHere,
+    NotWithEventStream,
     UnknownWorkflowId,
     WrongState,
 )
@@ -63,12 +64,16 @@ async def launch(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """`GET /{workflow_id}`: its state, whether it runs, has finished or has failed."""
     wanted, by = workflow_id(request), caller(request)
-    wait = Query(request, "wait").number("wait", LONGEST_WAIT) or 0.0
+    query = Query(request, "wait", "events")
+    wait = query.number("wait", LONGEST_WAIT) or 0.0
+    events = query.choice("events", "true", "false") == "true"
     if _wants_events(request):
+        if events:
+            raise NotWithEventStream(parameter="events")
         from .events import event_stream  # Only here, to keep other cold starts short.
 
         return await event_stream(request, by, wanted)
-    read = _status(by, wanted)
+    read = _status(by, wanted, events=events)
     answer = await use_client(read)
     if wait and "Retry-After" in answer.headers:
         await unless_gone(request, finished(wanted, wait))
@@ -122,7 +127,8 @@ async def list(request: Request) -> Response:
     """`GET /`: a page of the workflows that the caller may see, newest first."""
     if argument(request):
         raise NothingHere
-    query = Query(request, "status", "workflow", "since", "until", "limit", "cursor")
+    query = Query(request, "status", "workflow", "since", "until", "limit", "cursor", "progress")
+    progress = query.choice("progress", "true", "false") == "true"
     limit = query.integer("limit", 1, 100) or 20
     last = Cursor.parse(text) if (text := query.text("cursor", LONGEST_CURSOR)) else None
     sight = caller(request).sight
@@ -135,11 +141,11 @@ async def list(request: Request) -> Response:
         "last_id": last and last.workflow_id,
     }
     found = await use_client(
-        lambda _: tables.workflows(engine(), sight, limit=limit + 1, **filters)
+        lambda _: tables.workflows(engine(), sight, progress=progress, limit=limit + 1, **filters)
     )
-    shown, more = found[:limit], len(found) > limit
+    shown, more = found.workflows[:limit], len(found.workflows) > limit
     next_cursor = str(Cursor(shown[-1].created_at, shown[-1].workflow_id)) if more else None
-    return answers.page(shown, next_cursor)
+    return answers.page(shown, next_cursor, found.progress[:limit])
 
 
 @target("GET")
@@ -185,9 +191,9 @@ async def openapi(request: Request) -> Response:
     return answers.Answer(document(usable, auth=settings().auth))
 
 
-def _status(by: Caller, wanted: str) -> Callable[[DBOSClient], Response]:
+def _status(by: Caller, wanted: str, *, events: bool = False) -> Callable[[DBOSClient], Response]:
     def read(_: DBOSClient) -> Response:
-        return answers.status(*tables.status(engine(), by.sight, wanted))
+        return answers.status(*tables.status(engine(), by.sight, wanted, events=events))
 
     return read
 

@@ -18,6 +18,15 @@ from sqlalchemy.exc import ArgumentError
 from . import policy
 from .errors import BadSetting
 
+MAX_RESULT_BYTES = 4 * 1024 * 1024
+"""What a worker lets a workflow return; it is read as a whole, and several at once."""
+
+MAX_VALUE_BYTES = 1024 * 1024
+"""What a worker lets a workflow tell, and as much as a body may have."""
+
+SMALLEST_LIMIT_BYTES, LARGEST_LIMIT_BYTES = 1024, 256 * 1024 * 1024
+"""A text of Postgres has at most 1 GiB, and this process holds it several times."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -35,6 +44,10 @@ class Settings:
     pool_size: int
     status_url: str
     events_seconds: float
+    max_result_bytes: int
+    """How large the JSON of a result may be that is read and shown."""
+    max_value_bytes: int
+    """How large that of an event, of a signal or of a value in a stream may be."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -52,6 +65,8 @@ class Settings:
             pool_size=_pool_size(environ),
             status_url=(environ.get("STATUS_URL") or "/status").rstrip("/"),
             events_seconds=_events_seconds(environ),
+            max_result_bytes=_bytes(environ, "MAX_RESULT_BYTES", MAX_RESULT_BYTES),
+            max_value_bytes=_bytes(environ, "MAX_VALUE_BYTES", MAX_VALUE_BYTES),
         )
 
 
@@ -129,3 +144,15 @@ def _events_seconds(environ: Mapping[str, str]) -> float:
     if not 0 < seconds < math.inf:
         raise BadSetting("EVENTS_SECONDS must be a number of seconds, more than 0")
     return seconds
+
+
+def _bytes(environ: Mapping[str, str], variable: str, default: int) -> int:
+    text = environ.get(variable) or str(default)
+    if not re.fullmatch("[0-9]{1,9}", text) or not (
+        SMALLEST_LIMIT_BYTES <= int(text) <= LARGEST_LIMIT_BYTES
+    ):
+        raise BadSetting(
+            f"{variable} must be a whole number from {SMALLEST_LIMIT_BYTES} to "
+            f"{LARGEST_LIMIT_BYTES}"
+        )
+    return int(text)

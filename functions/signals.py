@@ -11,7 +11,7 @@ from dbos import error as dbos_error
 from starlette.requests import Request
 
 from .access import Caller, caller, visible
-from .answers import UNFINISHED
+from .answers import UNFINISHED, as_json
 from .arguments import check
 from .body import json_value
 from .catalog import catalog
@@ -22,9 +22,11 @@ from .errors import (
     KeyReused,
     NothingHere,
     UnknownWorkflowId,
+    ValueTooLarge,
     WrongState,
 )
 from .parameters import Query, idempotency_key
+from .settings import settings
 from .tables import Workflow, message
 from .target import argument, checked_id
 
@@ -63,6 +65,8 @@ async def read_signal(request: Request) -> Signal:
         raise NothingHere
     key = idempotency_key(request)
     value = await json_value(request)
+    if len(as_json(value)) > (limit := settings().max_value_bytes):
+        raise ValueTooLarge(limit=limit)
     return Signal(checked_id(workflow_id), topic, value, caller(request), key)
 
 
@@ -105,7 +109,7 @@ def _is_sent(signal: Signal) -> bool:
     """Whether the same was sent, by an earlier attempt or with the key; raises KeyReused."""
     message_id = f"{signal.idempotency_key}::{signal.workflow_id}"  # As DBOS makes it.
     sent = message(engine(), message_id)
-    if sent and _canonical(sent[0]) != _canonical(signal.value):
+    if sent and (sent[0].bytes or _canonical(sent[0].value) != _canonical(signal.value)):
         raise KeyReused
     return bool(sent)
 

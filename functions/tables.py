@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Row, TextClause, text
 from .errors import UnknownWorkflowId
 from .failures import failed_step
 from .portable import loaded
+from .settings import settings
 
 INTERNAL_QUEUE = "_dbos_internal_queue"
 """DBOS's own, without limits: for what was in no queue before."""
@@ -19,8 +20,23 @@ DEEP = 1000
 COUNTED = 10_000
 """Workflows that are counted for `explain`."""
 
-MOST_ERROR_BYTES = 1_000_000
-"""Of an error that `explain` reads; what workers store of an exception is smaller."""
+MAX_ERROR_BYTES = 4 * 1024 * 1024
+"""What is read of an error; workers shorten what they store of one to less than that."""
+
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""What is read at once of many values together: events, values of streams, errors of steps."""
+
+MAX_LISTED_BYTES = 64 * 1024
+"""The largest progress that a page of `list` shows; a page has up to a hundred."""
+
+MAX_EVENTS = 1000
+"""The events that `status` shows at most, the first ones by their keys."""
+
+MAX_KEY_BYTES = 2048
+"""An event with a longer key is not shown. An index of Postgres takes 2,704 bytes, compressed."""
+
+MAX_STEPS = 10_000
+"""The steps that are shown at most, the first ones."""
 
 SAME_APPLICATION = """
     coalesce({other}.application_name, s.application_name, '')
@@ -51,11 +67,20 @@ AHEAD = f"""
 what is held since its code has changed, unless that is to be tried at once."""
 
 SUMMARY = """
-    s.workflow_uuid as workflow_id, s.name, s.queue_name, s.status, s.created_at, s.updated_at,
-    s.started_at_epoch_ms as started_at, s.completed_at, s.recovery_attempts as attempts,
-    s.application_version, s.delay_until_epoch_ms as delayed_until
+    s.workflow_uuid as workflow_id, left(s.name, 1024) as name,
+    left(s.queue_name, 1024) as queue_name, left(s.status, 1024) as status, s.created_at,
+    s.updated_at, s.started_at_epoch_ms as started_at, s.completed_at,
+    s.recovery_attempts as attempts, left(s.application_version, 1024) as application_version,
+    s.delay_until_epoch_ms as delayed_until
 """
-"""The columns of a `Workflow`."""
+"""The columns of a `Workflow`; only what is longer than any index takes is cut."""
+
+LIMITED = """
+    case when octet_length({value}) <= {most} then {value} end as {name},
+    case when octet_length({value}) > {most} then octet_length({value}) end as {name}_bytes
+"""
+"""The columns of a `Value`. Postgres knows the length of a text without reading it, wherever and
+however compressed it lies."""
 
 VISIBLE = """
     coalesce(s.application_name, :application) = :application
@@ -70,9 +95,11 @@ WORKFLOW = text(f"""
 
 STATUS = text(f"""
     select {SUMMARY}, s.serialization,
-           coalesce(o.output, s.output) as output,
-           coalesce(o.error, s.error) as error,
-           e.value as progress,
+           {
+    LIMITED.format(value="coalesce(o.output, s.output)", most=":max_result_bytes", name="output")
+},
+           {LIMITED.format(value="coalesce(o.error, s.error)", most=MAX_ERROR_BYTES, name="error")},
+           {LIMITED.format(value="e.value", most=":max_value_bytes", name="progress")},
            e.serialization as progress_serialization,
            (s.delay_until_epoch_ms - extract(epoch from now()) * 1000)::float8 / 1000 as due_in
     from dbos.workflow_status s
@@ -87,6 +114,25 @@ POSITION = text(f"""
     where s.workflow_uuid = :workflow_id
 """)
 """A statement of its own, since to plan it takes longer than to read the status."""
+
+EVENTS = text(f"""
+    select key, serialization,
+           case when fits then value end as value, case when not fits then bytes end as value_bytes
+    from (
+        select e.*, bytes <= :max_value_bytes and sum(bytes) filter (
+            where bytes <= :max_value_bytes
+        ) over (order by e.key) <= {MAX_PAGE_BYTES} as fits
+        from (
+            select key, value, serialization, octet_length(value) as bytes
+            from dbos.workflow_events
+            where workflow_uuid = :workflow_id and octet_length(key) <= {MAX_KEY_BYTES}
+            order by key
+            limit {MAX_EVENTS + 1}
+        ) e
+    ) e
+    order by key
+""")
+"""What a workflow has told; of many large values the first ones."""
 
 MAX_STREAMS = 100
 """Streams of a workflow that can be followed. Each costs every look at it two looks at an index."""
@@ -107,10 +153,6 @@ KEYS = f"""
 """
 """The first streams of a workflow: a look at the index for each, however many values they have."""
 
-LARGE_BYTES = 4 * 1024 * 1024
-"""Bytes of a progress above which only another length is another progress: to read a value of
-hundreds of megabytes at every look would take seconds."""
-
 LOOK_IN_TIME = text("set local statement_timeout = 1500")
 """Milliseconds that a look at those whom somebody waits for may take. Twice that, a look at all and
 one at each alone, is less than the time until an answer is due."""
@@ -119,9 +161,7 @@ VERSIONS = text(f"""
     select s.workflow_uuid,
            s.status not in ('ENQUEUED', 'DELAYED', 'PENDING') as finished,
            concat_ws('/',
-               s.status, s.updated_at, s.recovery_attempts, s.started_at_epoch_ms,
-               octet_length(e.value),
-               case when octet_length(e.value) <= {LARGE_BYTES} then md5(e.value) end,
+               s.status, s.updated_at, s.recovery_attempts, s.started_at_epoch_ms, e.xmin,
                ({KEYS.format(workflow="s.workflow_uuid")} select sum((
                    select max(t."offset") + 1 from dbos.streams t
                    where t.workflow_uuid = s.workflow_uuid and t.key = keys.key
@@ -136,18 +176,32 @@ STREAM_KEYS = text(f"""
     {KEYS.format(workflow=":workflow_id")} select key from keys where key is not null
 """)
 
-STREAM_VALUES = text("""
-    select t.key, t."offset", t.value, t.serialization
-    from json_each_text(cast(:offsets as json)) followed cross join lateral (
-        select * from dbos.streams t
-        where t.workflow_uuid = :workflow_id and t.key = followed.key
-            and t."offset" >= cast(followed.value as bigint)
-        order by t."offset"
-        limit :limit
+STREAM_VALUES = text(f"""
+    select key, "offset", serialization,
+           case when fits and bytes <= :max_value_bytes then value end as value,
+           case when bytes > :max_value_bytes then bytes end as value_bytes, fits
+    from (
+        select t.*, octet_length(t.value) as bytes, row_number() over page = 1 or sum(
+            octet_length(t.key) + case when octet_length(t.value) <= :max_value_bytes
+                then octet_length(t.value) else 0 end
+        ) over page <= {MAX_PAGE_BYTES} as fits
+        from (
+            select t.key, t."offset", t.value, t.serialization
+            from json_each_text(cast(:offsets as json)) followed cross join lateral (
+                select * from dbos.streams t
+                where t.workflow_uuid = :workflow_id and t.key = followed.key
+                    and t."offset" >= cast(followed.value as bigint)
+                order by t."offset"
+                limit :limit
+            ) t
+            order by t.key, t."offset"
+            limit :limit
+        ) t
+        window page as (order by t.key, t."offset")
     ) t
-    order by t.key, t."offset"
-    limit :limit
+    order by key, "offset"
 """)
+"""Of large values the first ones; at least one."""
 
 BATCH = text("""
     insert into dbos.workflow_status (
@@ -199,11 +253,12 @@ HOLDER = text("""
     where queue_name = :queue and deduplication_id = :deduplication_id
 """)
 
-MESSAGE = text("""
-    select message, serialization from dbos.notifications where message_uuid = :message_id
+MESSAGE = text(f"""
+    select {LIMITED.format(value="message", most=":max_value_bytes", name="message")}, serialization
+    from dbos.notifications where message_uuid = :message_id
 """)
 
-LIST = text(f"""
+LIST_TEXT = f"""
     select {SUMMARY} from dbos.workflow_status s
     where {VISIBLE}
         and (cast(:statuses as text[]) is null or s.status = any(:statuses))
@@ -215,18 +270,43 @@ LIST = text(f"""
         )
     order by s.created_at desc, s.workflow_uuid desc
     limit :limit
+"""
+
+LIST = text(LIST_TEXT)
+
+LIST_WITH_PROGRESS = text(f"""
+    select s.*, {LIMITED.format(value="e.value", most=MAX_LISTED_BYTES, name="progress")},
+           e.serialization as progress_serialization
+    from ({LIST_TEXT}) s
+    left join dbos.workflow_events e on e.workflow_uuid = s.workflow_id and e.key = 'progress'
+    order by s.created_at desc, s.workflow_id desc
 """)
 
 IN_TIME = text("set local statement_timeout = 4000")
 """Milliseconds; a rare filter on a huge table must not hold its connection for long."""
 
-STEPS = text("""
-    select function_id as number, function_name as name, started_at_epoch_ms as started_at,
-           completed_at_epoch_ms as completed_at, error, serialization, child_workflow_id
-    from dbos.operation_outputs
-    where workflow_uuid = :workflow_id
-    order by function_id
+STEPS = text(f"""
+    select number, name, started_at, completed_at, serialization, child_workflow_id,
+           error is not null as failed,
+           case when fits then error end as error, case when not fits then bytes end as error_bytes
+    from (
+        select o.*, bytes <= {MAX_ERROR_BYTES} and sum(bytes) filter (
+            where bytes <= {MAX_ERROR_BYTES}
+        ) over (order by number) <= {MAX_PAGE_BYTES} as fits
+        from (
+            select left(function_name, 1024) as name, started_at_epoch_ms as started_at,
+                   completed_at_epoch_ms as completed_at, serialization,
+                   left(child_workflow_id, 1024) as child_workflow_id,
+                   error, octet_length(error) as bytes, function_id as number
+            from dbos.operation_outputs
+            where workflow_uuid = :workflow_id
+            order by function_id
+            limit {MAX_STEPS + 1}
+        ) o
+    ) o
+    order by number
 """)
+"""Without the results; of many large errors the first ones."""
 
 HOLDERS = """
     select count(*) from pg_locks l
@@ -287,7 +367,7 @@ SITUATION = text(f"""
            case when s.status = 'ERROR' then (
                select coalesce(o.error, s.error) from (select) one
                left join dbos.workflow_output o on o.workflow_uuid = s.workflow_uuid
-               where octet_length(coalesce(o.error, s.error)) <= {MOST_ERROR_BYTES}
+               where octet_length(coalesce(o.error, s.error)) <= {MAX_ERROR_BYTES}
            ) end as error,
            s.serialization
     from dbos.workflow_status s
@@ -382,16 +462,39 @@ class Workflow(NamedTuple):
     delayed_until: int | None
 
 
+class Value(NamedTuple):
+    """What a row holds, and how large that is if it is too large to be read; then it is None."""
+
+    value: Any
+    bytes: int | None = None
+
+
+class Listed(NamedTuple):
+    """Some workflows, and what each tells of its progress, if that was asked for."""
+
+    workflows: list[Workflow]
+    progress: list[Value]
+
+
+class Events(NamedTuple):
+    """What a workflow has told, by key, and whether it has told more."""
+
+    values: Mapping[str, Value]
+    more: bool
+
+
 class Outcome(NamedTuple):
     """What a workflow has said of itself, how many are before it in its queue, up to DEEP, and how
     long it is delayed."""
 
-    result: Any
-    error: Any
-    progress: Any
+    result: Value
+    error: Value
+    progress: Value
     ahead: int
     due_in: float | None
     """Seconds until its delay ends, if it has one."""
+    events: Events | None = None
+    """What it has told, if that was asked for."""
 
 
 class Version(NamedTuple):
@@ -406,7 +509,14 @@ class StreamValue(NamedTuple):
 
     key: str
     offset: int
-    value: Any
+    value: Value
+
+
+class Page(NamedTuple):
+    """Some values of streams, and whether there are no more at this moment."""
+
+    values: list[StreamValue]
+    complete: bool
 
 
 class Step(NamedTuple):
@@ -416,7 +526,7 @@ class Step(NamedTuple):
     name: str
     started_at: int | None
     completed_at: int | None
-    error: Any
+    error: Value
     failed: bool
     child_workflow_id: str | None
 
@@ -433,20 +543,24 @@ def workflow(engine: Engine, sight: Sight, workflow_id: str) -> Workflow:
     return _workflow(_row(engine, WORKFLOW, workflow_id=workflow_id, **sight))
 
 
-def status(engine: Engine, sight: Sight, workflow_id: str) -> tuple[Workflow, Outcome]:
-    """A workflow with its outcome, in one round trip, or two while it is enqueued.
+def status(
+    engine: Engine, sight: Sight, workflow_id: str, *, events: bool = False
+) -> tuple[Workflow, Outcome]:
+    """A workflow with its outcome, in one round trip, or two while it is enqueued, and one for its
+    events.
 
     `DBOSClient` would need more, and would unpickle what another client has pickled. Raises
     UnknownWorkflowId.
     """
-    row = _row(engine, STATUS, workflow_id=workflow_id, **sight)
+    row = _row(engine, STATUS, workflow_id=workflow_id, **_limits(), **sight)
     position = _rows(engine, POSITION, workflow_id=workflow_id) if row.status == "ENQUEUED" else []
     return _workflow(row), Outcome(
-        result=loaded(row.output, row.serialization),
-        error=loaded(row.error, row.serialization),
-        progress=loaded(row.progress, row.progress_serialization),
+        result=Value(loaded(row.output, row.serialization), row.output_bytes),
+        error=Value(loaded(row.error, row.serialization), row.error_bytes),
+        progress=_progress(row),
         ahead=sum(each.ahead for each in position),
         due_in=row.due_in,
+        events=_events(engine, workflow_id) if events else None,
     )
 
 
@@ -463,14 +577,18 @@ def stream_keys(engine: Engine, workflow_id: str) -> list[str]:
     return [row.key for row in _rows(engine, STREAM_KEYS, workflow_id=workflow_id)]
 
 
-def stream_values(
-    engine: Engine, workflow_id: str, offsets: Mapping[str, int], limit: int
-) -> list[StreamValue]:
+def stream_values(engine: Engine, workflow_id: str, offsets: Mapping[str, int], limit: int) -> Page:
     """The next values of these streams of a workflow, each from its offset on, `limit` at most."""
     rows = _rows(
-        engine, STREAM_VALUES, workflow_id=workflow_id, offsets=json.dumps(offsets), limit=limit
+        engine,
+        STREAM_VALUES,
+        workflow_id=workflow_id,
+        offsets=json.dumps(offsets),
+        limit=limit,
+        max_value_bytes=settings().max_value_bytes,
     )
-    return [StreamValue(row.key, row.offset, loaded(row.value, row.serialization)) for row in rows]
+    values = [StreamValue(row.key, row.offset, _value(row)) for row in rows if row.fits]
+    return Page(values, complete=len(values) < limit and len(values) == len(rows))
 
 
 def time_now(engine: Engine) -> float:
@@ -484,29 +602,40 @@ def holder(engine: Engine, queue: str, deduplication_id: str) -> str | None:
     return rows[0].workflow_uuid if rows else None
 
 
-def message(engine: Engine, message_id: str) -> list[Any]:
+def message(engine: Engine, message_id: str) -> list[Value]:
     """The value of a message to a workflow, in a list that is empty if there is none."""
-    rows = _rows(engine, MESSAGE, message_id=message_id)
-    return [loaded(row.message, row.serialization) for row in rows]
+    limit = settings().max_value_bytes
+    rows = _rows(engine, MESSAGE, message_id=message_id, max_value_bytes=limit)
+    return [Value(loaded(row.message, row.serialization), row.message_bytes) for row in rows]
 
 
-def workflows(engine: Engine, sight: Sight, **filters: Any) -> list[Workflow]:
-    """A page of workflows, newest first."""
+def workflows(engine: Engine, sight: Sight, *, progress: bool, **filters: Any) -> Listed:
+    """A page of workflows, newest first, and what each tells of its progress if that is wanted."""
+    statement = LIST_WITH_PROGRESS if progress else LIST
     with engine.begin() as connection:
         connection.execute(IN_TIME)
-        return [_workflow(row) for row in connection.execute(LIST, filters | {**sight})]
+        rows = connection.execute(statement, filters | {**sight}).all()
+    known = [_progress(row) for row in rows] if progress else []
+    return Listed([_workflow(row) for row in rows], known)
+
+
+def _events(engine: Engine, workflow_id: str) -> Events:
+    limit = settings().max_value_bytes
+    rows = _rows(engine, EVENTS, workflow_id=workflow_id, max_value_bytes=limit)
+    values = {row.key: _value(row) for row in rows[:MAX_EVENTS]}
+    return Events(values, more=len(rows) > MAX_EVENTS)
 
 
 def steps(engine: Engine, workflow_id: str) -> list[Step]:
-    """What a workflow has recorded, in order, without the results."""
+    """What a workflow has recorded, in order, without the results; MAX_STEPS and one at most."""
     return [
         Step(
             row.number,
             row.name,
             row.started_at,
             row.completed_at,
-            loaded(row.error, row.serialization),
-            row.error is not None,
+            Value(loaded(row.error, row.serialization), row.error_bytes),
+            row.failed,
             row.child_workflow_id,
         )
         for row in _rows(engine, STEPS, workflow_id=workflow_id)
@@ -564,6 +693,19 @@ def _rows(engine: Engine, statement: TextClause, **parameters: Any) -> Sequence[
     # Without a transaction, since BEGIN and ROLLBACK are a round trip each.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         return connection.execute(statement, parameters).all()
+
+
+def _limits() -> dict[str, int]:
+    known = settings()
+    return {"max_result_bytes": known.max_result_bytes, "max_value_bytes": known.max_value_bytes}
+
+
+def _value(row: Row[Any]) -> Value:
+    return Value(loaded(row.value, row.serialization), row.value_bytes)
+
+
+def _progress(row: Row[Any]) -> Value:
+    return Value(loaded(row.progress, row.progress_serialization), row.progress_bytes)
 
 
 def _workflow(row: Row[Any]) -> Workflow:

@@ -83,6 +83,16 @@ def report_progress(database: str, workflow_id: str, value: Any) -> None:
         connection.execute(statement, (workflow_id, json.dumps(value)))
 
 
+def set_event(database: str, workflow_id: str, key: str, text: str) -> None:
+    """Set an event to what an expression of SQL makes."""
+    statement = f"""
+        insert into dbos.workflow_events (workflow_uuid, key, value, serialization)
+        values (%s, %s, {text}, 'portable_json')
+    """.encode()
+    with psycopg.connect(database) as connection:
+        connection.execute(statement, (workflow_id, key))
+
+
 def write_stream(
     database: str, workflow_id: str, key: str, *values: Any, begin: int = 0, step: int = 1
 ) -> None:

@@ -44,11 +44,12 @@ def test_the_control_surface_works_in_transaction_mode(
             functions.post(f"/resume/{id}"),
             functions.get(f"/steps/{id}"),
             functions.get("/list?limit=5&status=ENQUEUED"),
-            functions.get(f"/status/{id}?wait=0.3"),
+            functions.get("/list?limit=5&progress=true"),
+            functions.get(f"/status/{id}?wait=0.3&events=true"),
         ]
         finish(database, id, "SUCCESS")
         events = functions.get(f"/status/{id}", headers={"Accept": "text/event-stream"})
 
     assert explained["reason"] == "running"
-    assert [answer.status_code for answer in answers] == [202, 202, 202, 200, 200, 200]
+    assert [answer.status_code for answer in answers] == [202] * 3 + [200] * 4
     assert "event: end" in events.text

@@ -36,6 +36,7 @@ def test_defaults_need_only_a_database_and_a_policy() -> None:
         "/status",
     )
     assert (settings.cors_origins, settings.events_seconds) == ((), 55)
+    assert (settings.max_result_bytes, settings.max_value_bytes) == (4 * 1024**2, 1024**2)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,9 @@ def test_defaults_need_only_a_database_and_a_policy() -> None:
         ("APP_NAME", "My App"),
         ("POOL_SIZE", "0"),
         ("POOL_SIZE", "many"),
+        ("MAX_RESULT_BYTES", "1023"),
+        ("MAX_RESULT_BYTES", "4MiB"),
+        ("MAX_VALUE_BYTES", "268435457"),
         ("CORS_ORIGINS", "app.example.com"),
         ("CORS_ORIGINS", "https://app.example.com/"),
         ("CORS_ORIGINS", "https://app.example.com/path"),
