@@ -40,13 +40,37 @@ def configure_logging() -> None:
 
 def _formatter(*, terminal: bool) -> logging.Formatter:
     if terminal:
-        return logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        return Printable("%(asctime)s %(levelname)s %(message)s")
     return JsonFormatter(
         ["levelname", "name", "message", "workflow_id"],
         rename_fields={"levelname": "level", "name": "logger"},
         reserved_attrs=[*RESERVED_ATTRS, *DBOS_ATTRIBUTES],
         timestamp="time",
     )
+
+
+class Printable(logging.Formatter):
+    """Escapes what a terminal would obey or hide: ids, topics and values come from callers.
+
+    A message is one line, so that nobody can write a line of their own into the log; the lines of
+    a traceback are indented for the same reason.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and below it the traceback, if there is one."""
+        lines = super().format(record).split("\n")
+        told = record.getMessage().count("\n") + 1
+        below = [f"    {printable(line)}" for line in lines[told:]]
+        return "\n".join([printable("\n".join(lines[:told])), *below])
+
+
+def printable(text: str) -> str:
+    """The text with escapes, as Python writes them, for what is not printable."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class Calm(logging.Filter):

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import sys
+from typing import Any
 
 import pytest
 
@@ -47,3 +49,51 @@ def test_a_line_is_json() -> None:
         "message": "what happens",
         "workflow_id": "one",
     }
+
+
+HOSTILE = "id\x1b[2J\x1b]0;title\x07\r\n00:00:00,000 INFO forged\x9b\u202e\u2028\ud800\t日"
+
+ESCAPED = r"id\x1b[2J\x1b]0;title\x07\r\n00:00:00,000 INFO forged\x9b\u202e\u2028\ud800\t日"
+
+
+def hostile(exc_info: Any = None) -> logging.LogRecord:
+    """Something that was said of what a caller has sent."""
+    said = logging.LogRecord("worker", logging.INFO, "code.py", 1, "of %s", (HOSTILE,), exc_info)
+    said.workflow_id = HOSTILE
+    return said
+
+
+def raised() -> Any:
+    """The exception of a workflow, which says what a caller has sent, and was noted."""
+    try:
+        error = ValueError(HOSTILE)
+        error.add_note("a note\x1b\nof two lines")
+        raise error
+    except ValueError:
+        return sys.exc_info()
+
+
+def test_a_terminal_obeys_no_caller() -> None:
+    """Control characters are escaped, and so is the end of a line."""
+    line = logs._formatter(terminal=True).format(hostile())
+
+    assert line.endswith(f"INFO of {ESCAPED}")
+    assert line.isprintable()
+
+
+def test_a_traceback_is_told_from_lines_of_the_log() -> None:
+    """It is indented, and has no control characters either."""
+    first, *below = logs._formatter(terminal=True).format(hostile(raised())).split("\n")
+
+    assert first.endswith(f"INFO of {ESCAPED}")
+    assert all(line.startswith("    ") and line.isprintable() for line in below)
+    assert any(line.endswith("INFO forged\\x9b\\u202e\\u2028\\ud800\\t日") for line in below)
+
+
+def test_a_line_of_json_is_one_line_of_ascii() -> None:
+    """Whatever a caller has sent, also with a traceback."""
+    line = logs._formatter(terminal=False).format(hostile(raised()))
+
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["workflow_id"] == HOSTILE
