@@ -135,9 +135,8 @@ def _options(query: Query, by: Caller) -> EnqueueOptions:
     }
     options = EnqueueOptions(workflow_name="", queue_name="")
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
-    if on_duplicate := query.choice("on_duplicate", "reject", "return"):
-        if "deduplication_id" not in options:
-            raise BadParameter("on_duplicate", "given together with deduplication_id")
+    on_duplicate = query.choice("on_duplicate", "reject", "return")
+    if on_duplicate and "deduplication_id" in options:
         options["duplication_policy"] = "reject" if on_duplicate == "reject" else "return-existing"
     return options
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from ..answers import STATUSES
 from ..cursor import LONGEST as LONGEST_CURSOR
+from ..cursor import PATTERN as CURSOR_PATTERN
 from ..launches import HIGHEST_PRIORITY, LONGEST_DELAY
 from ..parameters import LONGEST
 from ..signals import LONGEST_TOPIC
@@ -70,8 +71,9 @@ PARAMETERS = {
     "OnDuplicate": _parameter(
         "query",
         "on_duplicate",
-        "Only with `deduplication_id`: whether an active duplicate is refused (409), as it is "
-        "without this, or answered in its place (202).",
+        "Whether an active duplicate by `deduplication_id` is refused (409), as it is without "
+        "this, or answered in its place (202), which no Idempotency-Key can have. Without "
+        "`deduplication_id` there is no duplicate, and this makes no difference.",
         {"type": "string", "enum": ["reject", "return"]},
     ),
     "PartitionKey": _parameter(
@@ -110,7 +112,7 @@ PARAMETERS = {
         "query",
         "cursor",
         "The `next_cursor` of the page before.",
-        TEXT | {"maxLength": LONGEST_CURSOR},
+        {"type": "string", "maxLength": LONGEST_CURSOR, "pattern": f"^{CURSOR_PATTERN}$"},
     ),
     "IdempotencyKey": _parameter(
         "header",

@@ -292,7 +292,7 @@ def test_a_partitioned_queue_wants_a_key(functions: TestClient, database: str) -
         *("delay=-1", "delay=1e", "delay=", "delay=nan", "delay=1&delay=2", "delay=99999999999"),
         *("timeout=0", "timeout=x", "priority=0", "priority=1.5", "priority=2147483648"),
         *("deduplication_id=", "deduplication_id=%00", "deduplication_id=" + "x" * 513),
-        *("on_duplicate=return", "on_duplicate=maybe&deduplication_id=1"),
+        *("on_duplicate=maybe", "on_duplicate=maybe&deduplication_id=1"),
         *("wait=31", "wait=-1", "wait=", "partition_key=%20", "priority=%D9%A1"),
     ],
 )
@@ -305,6 +305,21 @@ def test_a_malformed_parameter_is_named(
     assert answer.status_code == 400
     assert repr(parameter.partition("=")[0]) in answer.json()["detail"]
     assert rows(database) == []
+
+
+@pytest.mark.parametrize("choice", ["reject", "return"])
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_without_a_deduplication_id_there_is_no_duplicate(
+    functions: TestClient, database: str, choice: str, headers: dict[str, str]
+) -> None:
+    """What to do with one makes no difference then, also for many."""
+    url = f"/launch/greeting?on_duplicate={choice}"
+
+    one = functions.post(url, headers=headers)
+    many = functions.post(url, json=[{}, {}])
+
+    assert (one.status_code, many.status_code) == (202, 202)
+    assert [row["deduplication_id"] for row in rows(database)] == [None] * 3
 
 
 @pytest.mark.parametrize("parameter", ["wait=1", "deduplication_id=1"])

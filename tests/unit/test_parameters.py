@@ -1,5 +1,6 @@
 """Query parameters, headers and cursors, whatever is sent."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from functions.cursor import Cursor
+from functions.cursor import PATTERN, Cursor
 from functions.errors import BadHeader, BadParameter, UnknownParameter
 from functions.events import Position
 from functions.opaque import sealed
@@ -128,7 +129,19 @@ def test_a_cursor_is_read_back(created_at: int, workflow_id: str) -> None:
     assert str(cursor).isascii()
 
 
-@given(st.one_of(texts, st.from_regex(r"[A-Za-z0-9_-]{0,60}", fullmatch=True)))
+@given(st.from_regex(r"[0-9]{1,19}\.[A-Za-z0-9_-]{0,40}", fullmatch=True))
+def test_whatever_looks_like_a_cursor_is_one(text: str) -> None:
+    """So that the document and the functions agree on what one is; Postgres takes it."""
+    assert re.fullmatch(PATTERN, text)
+
+    cursor = Cursor.parse(text)
+
+    assert 0 <= cursor.created_at < 2**63
+    assert "\0" not in cursor.workflow_id
+    cursor.workflow_id.encode()
+
+
+@given(st.one_of(texts, st.from_regex(r"[0-9.]{0,3}[A-Za-z0-9_-]{0,60}", fullmatch=True)))
 def test_any_other_cursor_is_refused(text: str) -> None:
     """It is a cursor or a 400."""
     try:
