@@ -5,18 +5,21 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, Never, ParamSpec, TypeVar
 
-from dbos import DBOS, error
+from dbos import DBOS
 
+from . import places
 from .catalog import Entry
-from .errors import BrokenModule, DuplicateWorkflow, NotAtTheTop, UndeclaredQueue
+from .errors import BrokenModule, DuplicateWorkflow, NotAtTheTop, UndeclaredQueue, WorkerError
+from .misuse import misuse, refuse, unfit
 from .outcomes import contained
-from .queues import QUEUES, TASKS
+from .queues import QUEUES, TASKS, names_of_queues
 from .signatures import (
     arguments_schema,
     arguments_validator,
-    qualified,
+    first_line,
+    located,
     result_schema,
     signal_schema,
 )
@@ -38,7 +41,7 @@ class Declaration(NamedTuple):
 
 
 def workflow(
-    *,
+    *misplaced: Never,
     queue: str = TASKS.name,
     name: str | None = None,
     signals: Mapping[str, Any] | None = None,
@@ -50,11 +53,15 @@ def workflow(
     arguments are validated against their type hints before it runs; its docstring is its
     description. `signals` are the types of what it receives with `DBOS.recv`, by topic. All
     other options are those of `DBOS.workflow`.
+
+    Raises BadDeclaration; what it returns raises that, or NotAtTheTop.
     """
+    refuse(misuse(misplaced, queue, name, signals, options))
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
+        refuse(unfit(function))
         if "." in function.__qualname__:
-            raise NotAtTheTop(function=qualified(function))
+            raise NotAtTheTop(function=located(function))
         declaration = Declaration(name or function.__name__, queue, function, signals or {})
         validated = {"validate_args": arguments_validator(function)} | options
         executed = contained(function)
@@ -74,10 +81,11 @@ def find_workflows(package: ModuleType) -> list[Entry]:
     for declared in _declarations(package):
         other = found.setdefault(declared.name, declared)
         if other is not declared:
-            first, second = qualified(other.function), qualified(declared.function)
+            first, second = located(other.function), located(declared.function)
             raise DuplicateWorkflow(name=declared.name, first=first, second=second)
         if declared.queue not in {queue.name for queue in QUEUES}:
-            raise UndeclaredQueue(function=qualified(declared.function), queue=declared.queue)
+            function, known = located(declared.function), names_of_queues()
+            raise UndeclaredQueue(function=function, queue=declared.queue, known=known)
     return [_entry(found[name]) for name in sorted(found)]
 
 
@@ -92,18 +100,23 @@ def _declarations(package: ModuleType) -> Iterator[Declaration]:
 def _load(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except (error.DBOSException, SyntaxError, ImportError) as reason:
-        raise BrokenModule(module=module, reason=reason) from reason
+    except WorkerError:
+        raise
+    except (Exception, SystemExit) as error:  # It is the user's code, and may raise anything.
+        place = places.of_error(error) or module
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise BrokenModule(place=place, module=module, reason=reason) from error
 
 
 def _entry(declared: Declaration) -> Entry:
     name, queue, function, signals = declared
+    result = result_schema(function)  # The first to fail: arguments cannot be read without it.
     return Entry(
         name=name,
         queue=queue,
         description=inspect.getdoc(function) or "",
         arguments=arguments_schema(function),
-        result=result_schema(function),
+        result=result,
         signals={topic: signal_schema(function, topic, hint) for topic, hint in signals.items()},
         partitioned=any(each.partitioned for each in QUEUES if each.name == queue),
         source_digest=digest(function),

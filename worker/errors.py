@@ -83,7 +83,11 @@ class DuplicateWorkflow(WorkerError):
 
 
 class BrokenModule(WorkerError):
-    """{module} cannot be loaded: {reason}"""
+    """{place}: {module} cannot be loaded: {reason}"""
+
+
+class BadDeclaration(WorkerError):
+    """{place}: @workflow {problem}"""
 
 
 class UnloadableWorkflows(WorkerError):
@@ -93,7 +97,7 @@ class UnloadableWorkflows(WorkerError):
 
 
 class UndeclaredQueue(WorkerError):
-    """{function}: the queue {queue!r} is not declared in worker/queues.py"""
+    """{function}: the queue {queue!r} is not declared in worker/queues.py, as are {known}"""
 
 
 class InexpressibleArgument(WorkerError):
@@ -110,6 +114,14 @@ class InexpressibleSignal(WorkerError):
 
 class NotAtTheTop(WorkerError):
     """{function}: a workflow that can be launched is a function at the top of its module"""
+
+
+class WorkflowInStep(WorkerError):
+    """{place}: a step cannot call, start or enqueue a workflow; do it outside of the step"""
+
+
+class UnknownQueue(WorkerError):
+    """{place}: the queue {queue!r} does not exist; worker/queues.py declares {known}"""
 
 
 class InvalidArguments(WorkerError):

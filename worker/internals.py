@@ -34,6 +34,7 @@ from dbos._sys_db import SystemDatabase
 from dbos._sys_db_postgres import PostgresSystemDatabase
 
 from . import (
+    callers,
     children,
     failures,
     foreign,
@@ -126,6 +127,17 @@ def keep_results_of_transactions() -> None:
     """A datasource has a checkpoint of its own, before that of the step."""
     replace(SQLAlchemyDatasource, "run_tx_step", steps.kept_transactions)
     replace(AsyncSQLAlchemyDatasource, "run_tx_step_async", steps.kept_transactions)
+
+
+def refuse_workflows_in_steps() -> None:
+    """DBOS has an `assert` without a word for it."""
+    replace(_context.DBOSContext, "create_start_workflow_child", callers.outside_of_steps)
+
+
+def refuse_unknown_queues() -> None:
+    """DBOS enqueues into a queue of any name, where nobody ever looks."""
+    replace(_core, "_init_workflow", callers.initialized)
+    replace(_core, "_persist_enqueue_with_options", callers.persisted)
 
 
 def store_arguments_by_hint() -> None:
@@ -363,6 +375,8 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     report_what_callers_may_not_read,
     keep_results_of_steps,
     keep_results_of_transactions,
+    refuse_workflows_in_steps,
+    refuse_unknown_queues,
     store_arguments_by_hint,
     begin_with_stored_arguments,
     keep_results_of_workflows,

@@ -55,6 +55,11 @@ INTERNAL = "_dbos_internal_queue"
 QUEUES = (TASKS, ORDERS, REPORTS)
 
 
+def names_of_queues() -> str:
+    """The names of all that are declared, for messages."""
+    return ", ".join(queue.name for queue in QUEUES)
+
+
 def register(polling_interval: float) -> None:
     """Store the queues in Postgres, each polled every `polling_interval` seconds."""
     for queue in QUEUES:

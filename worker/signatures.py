@@ -13,6 +13,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode, PydanticJsonSchemaWarning
 from pydantic_core import from_json
 
+from . import places
 from .errors import (
     InexpressibleArgument,
     InexpressibleResult,
@@ -53,6 +54,7 @@ def arguments_schema(function: Function) -> Schema:
     schema = _schema(function, "validation")
     for parameter in parameters:
         _refuse(function, parameter, _misrepresented(parameter, schema))
+        _refuse(function, parameter, _unfit_default(parameter, schema, function))
     return schema
 
 
@@ -62,19 +64,19 @@ def result_schema(function: Function) -> Schema:
     try:
         return _schema(resolved(returned, function), "serialization", RETURNED)
     except Exception as error:  # A type's own hooks may raise anything.
-        raise InexpressibleResult(function=qualified(function), reason=first_line(error)) from error
+        raise InexpressibleResult(function=located(function), reason=first_line(error)) from error
 
 
 def signal_schema(function: Function, topic: str, hint: Any) -> Schema:
     """The schema of what `function` expects as a signal; raises InexpressibleSignal."""
     if not re.fullmatch(r"[^/\0]{1,255}", topic) or not topic.strip():
         reason = "a topic is the last part of a path: 1 to 255 characters without a slash"
-        raise InexpressibleSignal(function=qualified(function), topic=topic, reason=reason)
+        raise InexpressibleSignal(function=located(function), topic=topic, reason=reason)
     try:
         return _schema(hint, "validation")
     except Exception as error:  # A type's own hooks may raise anything.
         raise InexpressibleSignal(
-            function=qualified(function), topic=topic, reason=first_line(error)
+            function=located(function), topic=topic, reason=first_line(error)
         ) from error
 
 
@@ -147,10 +149,15 @@ def qualified(function: Function) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
+def located(function: Function) -> str:
+    """The full name of `function` after its file and line, for whoever writes it."""
+    return f"{places.of_function(function)}: {qualified(function)}"
+
+
 def _refuse(function: Function, parameter: inspect.Parameter, reason: str | None) -> None:
     if reason:
         raise InexpressibleArgument(
-            function=qualified(function), parameter=parameter.name, reason=reason
+            function=located(function), parameter=parameter.name, reason=reason
         )
 
 
@@ -161,6 +168,8 @@ def _inexpressible(parameter: inspect.Parameter, function: Function) -> str | No
         return "give each argument a name and a type of its own"
     if parameter.name in RESERVED:
         return "DBOS uses this name itself; choose another"
+    if parameter.annotation is parameter.empty:
+        return f"it has no type hint; write one, as in '{parameter.name}: int'"
     try:
         _schema(resolved(parameter.annotation, function), "validation")
     except Exception as error:  # A type's own hooks may raise anything.
@@ -180,6 +189,17 @@ def _misrepresented(parameter: inspect.Parameter, schema: Schema) -> str | None:
         ).encode()
     except ValueError:
         return "its default or constraints are not JSON"
+    return None
+
+
+def _unfit_default(parameter: inspect.Parameter, schema: Schema, function: Function) -> str | None:
+    if "default" not in schema["properties"][parameter.name]:
+        return None  # There is none, or it is no JSON: only the function knows what it means.
+    try:
+        TypeAdapter(resolved(parameter.annotation, function)).validate_python(parameter.default)
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_input=False)[0]["msg"]
+        return f"its default {parameter.default!r} does not fit its type hint ({told})"
     return None
 
 
@@ -214,6 +234,6 @@ def _schema(hint: Any, mode: JsonSchemaMode, config: ConfigDict | None = None) -
     return schema
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says, or the name of its class."""
     return next(iter(str(error).splitlines()), type(error).__name__)

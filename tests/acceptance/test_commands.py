@@ -1,6 +1,7 @@
 """The documented commands as real processes, from a launch to its result."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -118,6 +119,27 @@ def test_odd_workflows_end_in_clear_errors(project: Path, environ: dict[str, str
     assert fine["status"] == "SUCCESS"
 
 
+def test_a_call_that_cannot_go_well_is_an_error_with_its_line(
+    project: Path, environ: dict[str, str]
+) -> None:
+    """From within a step, or to a queue that does not exist, where it would wait for ever."""
+    file = project / "worker" / "workflows" / "misled.py"
+    lines = dict(marked(file))
+
+    with worker(project, environ), serve(ALL, project, environ) as functions:
+        followed = {name: launched(functions, name) for name in lines}
+        errors = {name: finished(functions, url)["error"] for name, url in followed.items()}
+        fine = finished(functions, launched(functions, "to_a_queue_of_its_own"))
+
+    assert len(lines) == 6
+    for name, line in lines.items():
+        kind = "WorkflowInStep" if "step" in name else "UnknownQueue"
+        problem = "a step cannot call" if "step" in name else "the queue 'nowhere' does not exist"
+        assert errors[name]["name"] == kind
+        assert errors[name]["message"].startswith(f"worker/workflows/misled.py:{line}: {problem}")
+    assert fine["status"] == "SUCCESS"
+
+
 def test_a_worker_without_its_event_loop_ends(project: Path, environ: dict[str, str]) -> None:
     """The platform starts it again; what ends it again and again is given up."""
     environ |= {"EXECUTOR_ID": "the-same"}
@@ -230,3 +252,10 @@ def test_an_old_version_leaves_the_catalog_to_the_newest(
     with psycopg.connect(database) as connection:
         versions = connection.execute("select distinct application_version from catalog.workflows")
         assert versions.fetchall() == [("2",)]
+
+
+def marked(file: Path) -> Iterator[tuple[str, int]]:
+    """The comments at the ends of lines, and the numbers of these."""
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        if "  # " in line:
+            yield line.rpartition("  # ")[2], number

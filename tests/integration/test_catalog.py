@@ -13,9 +13,11 @@ import pytest
 from worker.catalog import Entry, create, publish
 from worker.declarations import find_workflows
 from worker.errors import (
+    BadDeclaration,
     BrokenModule,
     DuplicateWorkflow,
     InexpressibleArgument,
+    InexpressibleResult,
     NotAtTheTop,
     UndeclaredQueue,
 )
@@ -67,7 +69,7 @@ def test_two_workflows_of_one_name_are_refused(make_package: MakePackage) -> Non
         one="@workflow()\ndef twice() -> None: ...\n@workflow(name='twice')\ndef again(): ..."
     )
 
-    with pytest.raises(DuplicateWorkflow, match=r"'twice': .*one\.twice and .*one\.again"):
+    with pytest.raises(DuplicateWorkflow, match=r"'twice': .*:2: .*one\.twice and .*:4: "):
         find_workflows(package)
 
 
@@ -81,13 +83,75 @@ def test_two_files_with_a_workflow_of_one_name_are_refused(make_package: MakePac
         find_workflows(package)
 
 
-@pytest.mark.parametrize("source", ["def (:", "import missing_module"])
-def test_a_broken_file_is_named(make_package: MakePackage, source: str) -> None:
-    """In one sentence, as people save files that are half written."""
+@pytest.mark.parametrize(
+    ("source", "line", "error"),
+    [
+        ("def (:", 2, "SyntaxError: invalid syntax"),
+        ("import missing_module", 2, "ModuleNotFoundError: No module"),
+        ("\nundefined", 3, "NameError: name 'undefined'"),
+        ("\n\nimport json\njson.loads('{')", 5, "JSONDecodeError: Expecting property name"),
+        ("raise ValueError('one\\ntwo')", 2, "ValueError: one"),
+        ("raise SystemExit(3)", 2, "SystemExit: 3"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(
+    make_package: MakePackage, source: str, line: int, error: str
+) -> None:
+    """In one sentence, whatever it raises, as people save files that are half written."""
     package = make_package(half_written=source)
 
-    with pytest.raises(BrokenModule, match=r"half_written cannot be loaded: ") as raised:
+    with pytest.raises(BrokenModule) as raised:
         find_workflows(package)
+
+    place = f"{Path(str(package.__file__)).parent / 'half_written.py'}:{line}"
+    said = f"{place}: {package.__name__}.half_written cannot be loaded: {error}"
+    assert str(raised.value).startswith(said)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ("@workflow\ndef job() -> None: ...", "needs parentheses: @workflow()"),
+        ("@workflow('task_queue')\ndef job() -> None: ...", "takes named options only"),
+        (
+            "@workflow(quue='task_queue')\ndef job(): ...",
+            "has no option 'quue'; did you mean queue?",
+        ),
+        (
+            "@workflow(retries=3)\ndef job() -> None: ...",
+            "has no option 'retries'; it knows queue,",
+        ),
+        ("@workflow(queue=object())\ndef job() -> None: ...", "needs the name of a queue"),
+        ("@workflow(name='a/b')\ndef job() -> None: ...", "cannot publish the name 'a/b'"),
+        ("@workflow(name='')\ndef job() -> None: ...", "cannot publish the name ''"),
+        ("@workflow(signals=['go'])\ndef job() -> None: ...", "needs the type of each signal"),
+        ("@workflow(signals={1: bool})\ndef job() -> None: ...", "needs the type of each signal"),
+        ("@workflow(signals={'go': {}})\ndef job() -> None: ...", "needs the type of each signal"),
+        ("@workflow()\nclass Job: ...", "decorates a function, and this is a class"),
+        (
+            "@workflow()\n@staticmethod\ndef job(): ...",
+            "decorates a function, and this is a static",
+        ),
+        ("job = workflow()(lambda: 1)", "decorates a function that def has given a name"),
+        ("@workflow()\ndef job():\n  yield 1", "decorates a function that returns its result"),
+        (
+            "@workflow()\nasync def job():\n  yield 1",
+            "decorates a function that returns its result",
+        ),
+    ],
+)
+def test_a_decorator_that_is_misused_is_named_with_its_line(
+    make_package: MakePackage, declared: str, problem: str
+) -> None:
+    """One sentence says what to write instead."""
+    package = make_package(one=f"\n{declared}")
+
+    with pytest.raises(BadDeclaration) as raised:
+        find_workflows(package)
+
+    place = f"{Path(str(package.__file__)).parent / 'one.py'}:3"
+    assert str(raised.value).startswith(f"{place}: @workflow {problem}")
     assert "\n" not in str(raised.value)
 
 
@@ -105,7 +169,15 @@ def test_an_undeclared_queue_is_refused(make_package: MakePackage) -> None:
     """Its workflows would wait for ever."""
     package = make_package(one="@workflow(queue='nowhere')\ndef waits() -> None: ...")
 
-    with pytest.raises(UndeclaredQueue, match=r"one\.waits: the queue 'nowhere'"):
+    with pytest.raises(UndeclaredQueue, match=r"one\.py:2: .*one\.waits: the queue 'nowhere'"):
+        find_workflows(package)
+
+
+def test_a_result_of_a_type_that_is_misspelt_is_refused(make_package: MakePackage) -> None:
+    """Python itself looks at it only when somebody asks."""
+    package = make_package(one="@workflow()\ndef gives(n: int) -> 'Reslt': ...")
+
+    with pytest.raises(InexpressibleResult, match=r"one\.gives: its return type"):
         find_workflows(package)
 
 

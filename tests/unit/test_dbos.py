@@ -187,6 +187,28 @@ def test_dbos_executes_what_it_has_claimed_with_one_function_of_its_queues() -> 
     assert "serialization" in _sys_db.WorkflowStatusInternal.__annotations__
 
 
+def test_dbos_starts_every_workflow_with_a_context_that_this_method_makes() -> None:
+    """Called, started or enqueued, and before anything is awaited."""
+    starting: list[Any] = [
+        *(_queue.Queue.enqueue_async, dbos.DBOS.start_workflow_async),
+        *(dbos.DBOS.enqueue_workflow_with_options_async, _core.enqueue_workflow_with_options),
+        *(_core.start_workflow, _core.workflow_wrapper),
+    ]
+
+    sources = [inspect.getsource(function) for function in starting]
+
+    assert all("DBOSContext.create_start_workflow_child(" in source for source in sources)
+
+
+def test_dbos_stores_what_is_enqueued_with_one_of_two_functions() -> None:
+    """Both are told the queue, and neither is asked for what is recorded."""
+    sources = inspect.getsource(_core)
+
+    assert len(re.findall(r"(?<!def )\b_init_workflow[(,]", sources)) == 3
+    assert len(re.findall(r"(?<!def )\b_persist_enqueue_with_options[(,]", sources)) == 2
+    assert {"queue"} <= signature(_core._init_workflow).parameters.keys()
+
+
 def test_dbos_listens_in_one_method_of_this_class() -> None:
     """The thread that DBOS starts for it goes on in what is put in its place."""
     listen = PostgresSystemDatabase._notification_listener

@@ -42,7 +42,7 @@ class Address(BaseModel):
     street: str
 
 
-def expressible(  # type: ignore[no-untyped-def]
+def expressible(
     name: str,
     count: Annotated[int, Field(ge=1, description="how many")] = 1,
     *,
@@ -52,7 +52,6 @@ def expressible(  # type: ignore[no-untyped-def]
     items: list[Item] | None = None,
     address: Address | None = None,
     anything: Any = None,
-    unannotated=None,
     copy: bool = False,
     model_config: str = "",
     _private: int = 0,
@@ -69,7 +68,7 @@ def test_the_schema_has_exactly_the_arguments_in_their_order() -> None:
     assert schema["required"] == ["name"]
     assert list(schema["properties"]) == [
         *("name", "count", "colour", "speed", "when", "items", "address", "anything"),
-        *("unannotated", "copy", "model_config", "_private"),
+        *("copy", "model_config", "_private"),
     ]
 
 
@@ -145,6 +144,22 @@ def misspelt(known: str, other: "datetime.nope") -> None:  # type: ignore[name-d
     pass
 
 
+def unannotated(known: str, other) -> None:  # type: ignore[no-untyped-def]
+    pass
+
+
+def preset(known: str, other: int = "one") -> None:  # type: ignore[assignment]
+    pass
+
+
+def absent(known: str, other: str = None) -> None:  # type: ignore[assignment]  # noqa: RUF013
+    pass
+
+
+def bounded(known: str, other: Annotated[int, Field(ge=1)] = 0) -> None:
+    pass
+
+
 class Hostile:
     """A type whose own hook fails without a word."""
 
@@ -173,16 +188,22 @@ def hostile(known: str, other: Hostile) -> None:
         (defaulted, "other"),
         (misspelt, "other"),
         (hostile, "other"),
+        (unannotated, "other"),
+        (preset, "other"),
+        (absent, "other"),
+        (bounded, "other"),
         (options, "options"),
     ],
 )
 def test_what_has_no_schema_is_refused_by_name(refused: Callable[..., Any], parameter: str) -> None:
-    """The sentence names the function and the parameter."""
+    """The sentence names the function, where it is, and the parameter."""
     with pytest.raises(InexpressibleArgument) as raised:
         arguments_schema(refused)
 
     message = str(raised.value)
-    assert message.startswith(f"{__name__}.{refused.__name__}: the parameter '{parameter}'")
+    place = f"tests/unit/test_signatures.py:{refused.__code__.co_firstlineno}"
+    function = f"{__name__}.{refused.__name__}"
+    assert message.startswith(f"{place}: {function}: the parameter '{parameter}'")
     assert "\n" not in message
 
 
