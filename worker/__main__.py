@@ -1,16 +1,19 @@
 """`python -m worker`: execute workflows until SIGTERM or SIGINT, drain, exit 0."""
 
-from . import hash_seed
+import sys
+
+from . import hash_seed, places
 from .options import parse_options
 
-if __name__ == "__main__" and parse_options().command != "migrate":
-    hash_seed.share_early()  # Before all else is imported, since it is imported again then.
+if __name__ == "__main__":
+    sys.excepthook = places.tell_error  # Of worker/queues.py, which is the user's, too.
+    if parse_options().command != "migrate":
+        hash_seed.share_early()  # Before all else is imported, since it is imported again then.
 
 import argparse
 import logging
 import os
 import signal
-import sys
 
 from dbos import DBOS
 
@@ -162,6 +165,7 @@ def report(adopted: list[Adopted], options: argparse.Namespace, settings: Settin
 
 
 if __name__ == "__main__":
+    sys.excepthook = sys.__excepthook__
     configure_logging()
     try:
         main()

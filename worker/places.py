@@ -55,6 +55,15 @@ def of_error(error: BaseException) -> str | None:
     return place
 
 
+def tell_error(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    """A `sys.excepthook` that tells an error of the user's code in one line."""
+    if place := of_error(error):
+        said = next(iter(str(error).splitlines()), "")
+        sys.stderr.write(f"worker: {place}: {kind.__name__}: {said}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
 def _is_users(filename: str) -> bool:
     if filename.startswith("<"):  # Python's frozen modules, and what was compiled from a string.
         return False

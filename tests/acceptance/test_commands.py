@@ -82,6 +82,39 @@ def test_a_worker_refuses_to_start_without_a_database(root: Path, url: str, sent
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("file", "source", "sentence"),
+    [
+        (
+            "workflows/mine.py",
+            "from worker import workflow\n@workflow\ndef f(): ...",
+            ":2: @workflow",
+        ),
+        (
+            "workflows/mine.py",
+            "def f(:",
+            ":1: worker.workflows.mine cannot be loaded: SyntaxError: ",
+        ),
+        ("workflows/__init__.py", "\nimport missing", ":2: ModuleNotFoundError: No module named "),
+        ("queues.py", "QUEUES = (\n  TASK,\n)", ":2: NameError: name 'TASK' is not defined"),
+        ("queues.py", "QUEUES = (", ":1: SyntaxError: '(' was never closed"),
+    ],
+)
+def test_a_worker_says_which_line_of_the_users_stops_it(
+    project: Path, environ: dict[str, str], file: str, source: str, sentence: str
+) -> None:
+    """In one sentence, without a traceback, also in the files beside the workflows."""
+    (project / "worker" / file).write_text(source)
+
+    with run(*python("-m", "worker"), cwd=project, environ=environ) as process:
+        code = process.popen.wait(DEADLINE)
+        said = process.said()
+
+    assert code == 1
+    assert said.startswith(f"worker: worker/{file}{sentence}")
+    assert said.count("\n") == 1
+
+
 def test_a_first_worker_makes_the_database(root: Path, server: str) -> None:
     """Functions that wait for it answer 503 until then."""
     environ = {
