@@ -12,6 +12,7 @@ const shown = new Map();
 let catalog = [];
 let [cursor, older] = [null, null];
 let asking = new AbortController();
+let sought = null;
 
 const asked = new URLSearchParams(location.search);
 offerWorkflows(asked.get("workflow") ?? "");
@@ -32,12 +33,12 @@ export function offer(workflows) {
   if (first) refresh();
 }
 
-/** Show a run that was launched just now, even if the filters would hide it. */
+/** Show a run that was launched just now, even if the filters would hide it, now or at its end. */
 export async function launched({ workflow, workflow_id }) {
   if (filters.workflow.value !== workflow) filters.workflow.value = "";
-  if (filters.status.value !== "unfinished") filters.status.value = "";
+  filters.status.value = "";
+  sought = workflow_id;
   await filter();
-  shown.get(workflow_id)?.element.scrollIntoView({ block: "nearest" });
 }
 
 async function keepUp() {
@@ -87,6 +88,15 @@ function show({ workflows, next_cursor }) {
     if (element === place) place = place.nextElementSibling;
     else list.insertBefore(element, place);
   }
+  if (listed.has(sought)) bringIntoView(shown.get(sought).element);
+}
+
+/** Scroll to the run that was launched, once: it may be listed by a later answer than its own. */
+function bringIntoView(row) {
+  sought = null;
+  const { top, bottom } = row.getBoundingClientRect();
+  // To the top, as it grows while it runs.
+  if (top < 0 || bottom > innerHeight) row.scrollIntoView({ block: "start" });
 }
 
 /** The row of a run that is listed in `state`. */

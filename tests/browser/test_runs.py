@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from .conftest import Site, launch, row
+from .conftest import PHONE, Site, launch, row
 
 FILTER = "Show which"
 STATUS = "Show in status"
@@ -101,14 +101,13 @@ def test_a_run_is_cancelled_and_resumed(page: Page) -> None:
 
 
 def test_a_refusal_is_shown(page: Page, site: Site) -> None:
-    """Somebody else was faster."""
-    run = launch(page, "waits")
-    expect(run).to_have_class("PENDING")
+    """Somebody else was faster, and the page has not heard of it yet."""
     page.route("**/status/**", lambda route: route.abort())
-    page.route("**/list?**", lambda route: route.abort())
+    run = launch(page, "waits")
+    expect(run.get_by_role("button", name="Cancel")).to_be_visible()
     site.cancel(run.locator(".id").inner_text())
 
-    run.get_by_role("button", name="Cancel").click(force=True)
+    run.get_by_role("button", name="Cancel").click()
 
     expect(run.locator(".refusal")).to_contain_text("CANCELLED")
 
@@ -196,6 +195,21 @@ def test_pages_and_filters(page: Page, site: Site) -> None:
 
     expect(launch(page, "echo", must="x")).to_be_visible()
     expect(page.get_by_label(FILTER)).to_have_value("")
+    expect(page.get_by_label(STATUS)).to_have_value("")
+
+
+def test_what_is_launched_is_scrolled_to_though_its_list_comes_late(page: Page) -> None:
+    """A newer question overtakes the one that was asked for it."""
+    expect(page.get_by_label("Workflow", exact=True)).to_contain_text("greeting")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    held: list[Route] = []
+    page.route("**/list?**", lambda route: held.append(route), times=2)
+
+    run = launch(page, "echo", must="late")
+
+    expect(run).to_contain_text("'late'")
+    expect(run).to_be_in_viewport()
+    assert held
 
 
 def test_only_one_window_streams(page: Page, site: Site) -> None:
