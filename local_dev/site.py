@@ -36,7 +36,7 @@ SWAGGER = ("flask_openapi3_swagger", "templates/swagger")
 POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'"
 """Another page that framed this one could have people press its buttons."""
 
-SHOWN = ("name", "description", "arguments", "signals")
+SHOWN = ("name", "description", "arguments", "signals", "partitioned")
 """What the page needs to know of a workflow."""
 
 LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)

@@ -15,6 +15,20 @@ SHIPPED = {"__init__.py", "greeting.py", "order.py", "report.py"}
 """The files of worker/workflows that are the project's own."""
 
 
+PARTITIONED = '''
+from dbos import DBOS
+
+from worker import workflow
+
+
+@workflow(queue="tenant_queue")
+def tenant(number: int) -> str | None:
+    """Tell the queue's partition."""
+    return DBOS.workflow_id
+'''
+"""A workflow in a queue that has limits for each partition."""
+
+
 def copy_project(directory: Path, root: Path = ROOT) -> Path:
     """Copy the deployables to `directory`, with the tests' own workflows.
 
@@ -31,3 +45,13 @@ def copy_project(directory: Path, root: Path = ROOT) -> Path:
     for file in WORKFLOWS.glob("*.py"):
         shutil.copy(file, directory / "worker" / "workflows")
     return directory
+
+
+def add_partitioned(project: Path) -> None:
+    """Declare `tenant_queue`, and the workflow `tenant` in it, in a copy of the project."""
+    queues = project / "worker" / "queues.py"
+    declared = queues.read_text().replace(
+        "QUEUES = (", 'QUEUES = (\n    Queue("tenant_queue", partition_concurrency=1),\n    '
+    )
+    queues.write_text(declared)
+    (project / "worker" / "workflows" / "tenant.py").write_text(PARTITIONED)

@@ -8,6 +8,7 @@ import { repeatable } from "./server.js";
 const byId = (id) => document.getElementById(id);
 const form = byId("launch");
 const select = byId("workflow");
+const partition = byId("partition");
 const send = repeatable();
 let workflows = [];
 
@@ -42,6 +43,7 @@ function showForm() {
   const workflow = named(workflows, select.value);
   byId("description").textContent = unwrapped(workflow?.description ?? "");
   byId("arguments").replaceChildren(...fields(workflow?.arguments ?? {}));
+  partition.hidden = !workflow?.partitioned;
   byId("problem").textContent = "";
 }
 
@@ -59,13 +61,20 @@ async function launch() {
 async function tryToLaunch() {
   if (!select.value) return [{ pointer: "", message: "Choose a workflow." }];
   try {
-    const { body } = await send(`/launch/${encodeURIComponent(select.value)}`, read(form));
+    const { body } = await send(address(), read(form));
     byId("news").textContent = `${body.workflow} launched`;
     await launched(body);
     return [];
   } catch (problem) {
     return problem.errors ?? [problem];
   }
+}
+
+/** Where to launch what is chosen; without a key the server says that it wants one. */
+function address() {
+  const key = partition.hidden ? "" : byId("partition-key").value;
+  const query = key && `?${new URLSearchParams({ partition_key: key })}`;
+  return `/launch/${encodeURIComponent(select.value)}${query}`;
 }
 
 function named(all, wanted) {

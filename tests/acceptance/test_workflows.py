@@ -9,6 +9,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer
 from local_dev.bench.processes import wait_until, worker
 from tests.calls import finished, launched
 from tests.processes import ALL, serve
+from tests.project import add_partitioned
 
 
 @pytest.fixture
@@ -88,27 +89,9 @@ def test_a_report_is_written_by_its_children(
     assert (end["progress"]["done"], end["progress"]["total"]) == (3, 3)
 
 
-PARTITIONED = '''
-from dbos import DBOS
-
-from worker import workflow
-
-
-@workflow(queue="tenant_queue")
-def tenant(number: int) -> str | None:
-    """Tell the queue's partition."""
-    return DBOS.workflow_id
-'''
-
-
 def test_a_partitioned_queue_is_served(project: Path, environ: dict[str, str]) -> None:
     """Declared like any other; each launch names its partition."""
-    queues = project / "worker" / "queues.py"
-    declared = queues.read_text().replace(
-        "QUEUES = (", 'QUEUES = (\n    Queue("tenant_queue", partition_concurrency=1),\n    '
-    )
-    queues.write_text(declared)
-    (project / "worker" / "workflows" / "tenant.py").write_text(PARTITIONED)
+    add_partitioned(project)
 
     with worker(project, environ), serve(ALL, project, environ) as functions:
         without = functions.post("/launch/tenant", json={"number": 1})

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from local_dev.bench.processes import DEADLINE
 from tests.processes import local_dev
-from tests.project import copy_project
+from tests.project import add_partitioned, copy_project
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -50,6 +50,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One local_dev for all tests of the page."""
     project = copy_project(tmp_path_factory.mktemp("site") / "project")
+    add_partitioned(project)
     with local_dev(project) as (_, client):
         yield Site(str(client.base_url), project)
 

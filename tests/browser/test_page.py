@@ -54,6 +54,23 @@ def test_a_form_has_a_field_for_every_type(page: Page) -> None:
     expect(page.get_by_label("items")).to_have_accessible_description("is not JSON")
 
 
+def test_a_partition_is_named_where_the_queue_wants_one(page: Page) -> None:
+    """And nowhere else; without it, the server says why nothing was launched."""
+    key = page.get_by_label("partition_key")
+    submit(page, "tenant", number="1")
+    expect(page.locator("#problem")).to_contain_text("partition_key has to be given")
+
+    key.fill("a & b")
+    with page.expect_request(lambda sent: "/launch/" in sent.url) as request:
+        run = launch(page, "tenant", number="1")
+    expect(run).to_contain_text("SUCCESS")
+    assert request.value.url.endswith("/launch/tenant?partition_key=a+%26+b")
+    assert request.value.post_data == '{"number":1}'
+
+    expect(launch(page, "greeting")).to_contain_text("SUCCESS")
+    expect(key).to_be_hidden()
+
+
 def test_untouched_fields_mean_the_defaults(page: Page) -> None:
     """Only what is required has to be given."""
     submit(page, "echo")
