@@ -16,7 +16,7 @@ from tests.project import add_partitioned, copy_project
 
 CHROMIUM = Path("/usr/bin/chromium")
 
-expect.set_options(timeout=20_000)  # Milliseconds; a worker may have to be started again.
+expect.set_options(timeout=1000 * DEADLINE)  # Milliseconds.
 
 PHONE = {"width": 360, "height": 740}
 

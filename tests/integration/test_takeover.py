@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 import worker.database as database_module
+from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
 from tests.rows import update
 from worker import lease, orphans
@@ -271,14 +272,16 @@ def test_a_lease_is_trusted_only_for_a_while(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that was frozen must not believe that it still holds it."""
-    monkeypatch.setattr(lease, "GRACE", 0.1)
+    monkeypatch.setattr(lease, "GRACE", 0.5)
+    monkeypatch.setattr(lease, "TRUST", 60.0)
     one = Lease(settings)
 
     one.take()
     at_once = one.held, one.settled
-    time.sleep(0.15)
+    wait_until(lambda: one.settled)
     later = one.held, one.settled
-    monkeypatch.setattr(lease, "TRUST", 0.1)
+    monkeypatch.setattr(lease, "TRUST", 0.5)
+    wait_until(lambda: not one.held)
     too_late = one.held, one.settled
     one.release()
 
