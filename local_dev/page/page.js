@@ -6,6 +6,11 @@ import * as runs from "./runs.js";
 import { ask, PAUSE, sleep, visible } from "./server.js";
 import * as worker from "./worker.js";
 
+// The second click of a double click sends nothing, also if the first has been answered by then.
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest("form button")) event.preventDefault();
+});
+
 for (;;) {
   const trouble = await refresh();
   setText(document.getElementById("health"), trouble ?? "connected");
