@@ -18,12 +18,19 @@ TEXT: Schema = {"type": "string"}
 
 TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 
+BYTES: Schema = {"type": "integer", "minimum": 0}
+
 TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 
 
 def record(**members: Schema) -> Schema:
     """An object that has at least these members."""
     return {"type": "object", "properties": members, "required": list(members)}
+
+
+def maybe(**members: Schema) -> Schema:
+    """An object that may have these members."""
+    return {"type": "object", "properties": members}
 
 
 def many(items: Schema, **bounds: int) -> Schema:
@@ -39,10 +46,11 @@ def either(*schemas: Schema) -> Schema:
 def status_of(workflow: Schema, result: Schema) -> Schema:
     """The status of a workflow of this name (a schema), which has such a result."""
     return {
-        "allOf": [component("Run"), record(workflow=workflow, progress=ANYTHING)],
-        "oneOf": [
+        "allOf": [component("Run"), component("Told"), record(workflow=workflow)],
+        "anyOf": [  # A result that is too large may be null by its own type, too.
             component("WithoutOutcome"),
             component("Failed"),
+            component("ResultTooLarge"),
             record(status={"const": "SUCCESS"}, result=result),
         ],
     }
@@ -77,10 +85,38 @@ SCHEMAS: dict[str, Schema] = {
         application_version=TEXT_OR_NULL,
         links=component("Links"),
     ),
+    "Told": record(progress=ANYTHING)
+    | maybe(
+        progress=ANYTHING,
+        progress_bytes=BYTES | {"description": "Only if it is too large; then it is null."},
+        events={
+            "type": "object",
+            "additionalProperties": ANYTHING,
+            "description": "By key, with `events=true`.",
+        },
+        events_bytes={
+            "type": "object",
+            "additionalProperties": BYTES,
+            "description": "The sizes of events that are too large, by key; these are null.",
+        },
+        more_events={"type": "boolean", "description": "Only if there are more than are shown."},
+    ),
     "WithoutOutcome": record(status={"type": "string", "enum": WITHOUT_OUTCOME}),
     "Failed": record(status={"const": "ERROR"}, error=component("Error")),
+    "ResultTooLarge": record(
+        status={"const": "SUCCESS"}, result={"type": "null"}, result_bytes=BYTES
+    ),
     "Status": status_of(workflow=TEXT, result=ANYTHING),
-    "Page": record(workflows=many(component("Run")), next_cursor=TEXT_OR_NULL),
+    "Listed": {
+        "allOf": [
+            component("Run"),
+            maybe(
+                progress={"description": "With `progress=true`."},
+                progress_bytes=BYTES | {"description": "Only if it is too large; then it is null."},
+            ),
+        ]
+    },
+    "Page": record(workflows=many(component("Listed")), next_cursor=TEXT_OR_NULL),
     "Step": record(
         name=TEXT,
         started_at=TIME_OR_NULL,
@@ -121,6 +157,10 @@ SCHEMAS["Error"]["properties"] |= SCHEMAS["Cause"]["properties"] | {
         "description": "How often a step was tried, if it was retried in vain.",
     },
     "cause": component("Cause") | {"description": "What its last attempt has failed with."},
+}
+
+SCHEMAS["Steps"]["properties"] |= {
+    "more": {"type": "boolean", "description": "Only if there are more than are shown."}
 }
 
 SCHEMAS["Problem"]["properties"] |= {

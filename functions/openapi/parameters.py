@@ -85,6 +85,18 @@ PARAMETERS = {
         "Hold the answer until the workflow has ended, for so many seconds at most.",
         _seconds(minimum=0, maximum=LONGEST_WAIT),
     ),
+    "Events": _parameter(
+        "query",
+        "events",
+        "Whether all that the workflow has told is shown; not with a stream of events.",
+        {"type": "boolean", "default": False},
+    ),
+    "Progress": _parameter(
+        "query",
+        "progress",
+        "Whether the progress of each is shown.",
+        {"type": "boolean", "default": False},
+    ),
     "CancelChildren": _parameter(
         "query",
         "cancel_children",

@@ -23,14 +23,15 @@ LAUNCH_OPTIONS = ("Delay", "Timeout", "Priority", "Wait", "IdempotencyKey")
 DEDUPLICATION = ("DeduplicationId", "OnDuplicate")
 """What a partitioned queue has not; it has partition keys instead."""
 
-LIST_FILTERS = ("Status", "Workflow", "Since", "Until", "Limit", "Cursor")
+LIST_FILTERS = ("Status", "Workflow", "Since", "Until", "Limit", "Cursor", "Progress")
 
 EVENTS = """
 Server-sent events, each with an id, after which `Last-Event-ID` goes on:
 
 - `status`: the status as in JSON, at once and whenever it changes
 - `progress`: the progress, whenever it changes
-- `stream`: `{"key", "offset", "value"}`, each value that the workflow writes to a stream
+- `stream`: `{"key", "offset", "value"}`, each value that the workflow writes to a stream; one that
+  is too large is null, beside its size, `value_bytes`
 - `end`: `{"status"}`, the last event
 - `reconnect`: `{}`, before the server closes the stream of a workflow that has not ended
 """
@@ -123,7 +124,7 @@ def _status(workflows: list[Typed], refused: Errors) -> dict[str, Operation]:
         "304": answer("It is still as it was.", headers=["ETag", "Retry-After"]),
         **refused(404),
     }
-    parameters = ("WorkflowId", "Wait", "IfNoneMatch", "LastEventId")
+    parameters = ("WorkflowId", "Wait", "Events", "IfNoneMatch", "LastEventId")
     return {
         "get": _operation("getStatus", "follow", "How a workflow is", answers, parameters),
     }

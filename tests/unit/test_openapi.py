@@ -138,26 +138,30 @@ def test_the_shipped_workflows_make_a_valid_document(auth: str) -> None:
     assert described["paths"]["/launch/greeting"]["post"]["description"] == "Greet someone by name."
 
 
+RUN = {
+    "workflow_id": "1",
+    "workflow": "greeting",
+    "queue": "task_queue",
+    "status": "SUCCESS",
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "updated_at": None,
+    "started_at": None,
+    "completed_at": None,
+    "attempts": 1,
+    "application_version": "1",
+    "progress": None,
+    "links": {"status": "/status/1"},
+}
+
+
 def test_arguments_and_results_are_typed() -> None:
     """As the worker has published them; a result belongs to the workflow's name."""
     described = valid(shipped())
-    run = {
-        "workflow_id": "1",
-        "workflow": "greeting",
-        "queue": "task_queue",
-        "status": "SUCCESS",
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": None,
-        "started_at": None,
-        "completed_at": None,
-        "attempts": 1,
-        "application_version": "1",
-        "progress": None,
-        "links": {"status": "/status/1"},
-    }
+    run = RUN
 
     assert fits(described, "GreetingArguments", {"name": "World"})
     assert not fits(described, "GreetingArguments", {"name": 1})
+    assert not fits(described, "ReportArguments", {"title": "x" * 201})
     assert fits(described, "GreetingStatus", run | {"result": "Hello, World!"})
     assert not fits(described, "GreetingStatus", run | {"result": 1})
     assert not fits(described, "GreetingStatus", run)
@@ -165,6 +169,18 @@ def test_arguments_and_results_are_typed() -> None:
     assert fits(described, "Status", run | {"result": 1})
     assert fits(described, "GreetingStatus", run | {"status": "DELAYED"})
     assert not fits(described, "GreetingStatus", run | {"status": "ERROR"})
+
+
+def test_what_is_too_large_is_documented() -> None:
+    """It is null, and only then, beside its size."""
+    described = valid(shipped())
+    run = RUN | {"result": None, "events": {"a": None}, "events_bytes": {"a": 5_000_000}}
+
+    assert fits(described, "GreetingStatus", run | {"result_bytes": 5_000_000})
+    assert not fits(described, "GreetingStatus", run)
+    assert not fits(described, "GreetingStatus", run | {"result_bytes": "large"})
+    assert not fits(described, "Status", run | {"progress_bytes": -1})
+    assert fits(described, "Page", {"workflows": [RUN | {"progress": 1}], "next_cursor": None})
 
 
 def test_a_body_is_required_where_an_argument_is() -> None:

@@ -47,7 +47,7 @@ function Outcome({ status }: { status: Status }) {
     case "greeting":
       return status.result;
     case "report":
-      return status.result.lines.map((line) => <p key={line}>{line}</p>);
+      return status.result?.lines.map((line) => <p key={line}>{line}</p>);
   }
 }
 

@@ -275,6 +275,21 @@ export interface components {
             application_version: string | null;
             links: components["schemas"]["Links"];
         };
+        Told: {
+            progress: unknown;
+            /** @description Only if it is too large; then it is null. */
+            progress_bytes?: number;
+            /** @description By key, with `events=true`. */
+            events?: {
+                [key: string]: unknown;
+            };
+            /** @description The sizes of events that are too large, by key; these are null. */
+            events_bytes?: {
+                [key: string]: number;
+            };
+            /** @description Only if there are more than are shown. */
+            more_events?: boolean;
+        };
         WithoutOutcome: {
             /** @enum {string} */
             status: "DELAYED" | "ENQUEUED" | "PENDING" | "CANCELLED" | "MAX_RECOVERY_ATTEMPTS_EXCEEDED";
@@ -284,16 +299,27 @@ export interface components {
             status: "ERROR";
             error: components["schemas"]["Error"];
         };
-        Status: (components["schemas"]["Run"] & {
+        ResultTooLarge: {
+            /** @constant */
+            status: "SUCCESS";
+            result: null;
+            result_bytes: number;
+        };
+        Status: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
             workflow: string;
-            progress: unknown;
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | {
+        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: unknown;
         });
+        Listed: components["schemas"]["Run"] & {
+            /** @description With `progress=true`. */
+            progress?: unknown;
+            /** @description Only if it is too large; then it is null. */
+            progress_bytes?: number;
+        };
         Page: {
-            workflows: components["schemas"]["Run"][];
+            workflows: components["schemas"]["Listed"][];
             next_cursor: string | null;
         };
         Step: {
@@ -308,6 +334,8 @@ export interface components {
         Steps: {
             workflow_id: string;
             steps: components["schemas"]["Step"][];
+            /** @description Only if there are more than are shown. */
+            more?: boolean;
         };
         Explanation: {
             workflow_id: string;
@@ -346,11 +374,10 @@ export interface components {
             name?: string;
         };
         GreetingResult: string;
-        GreetingStatus: (components["schemas"]["Run"] & {
+        GreetingStatus: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
             /** @constant */
             workflow: "greeting";
-            progress: unknown;
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | {
+        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: components["schemas"]["GreetingResult"];
@@ -386,11 +413,10 @@ export interface components {
             /** Tracking */
             tracking: string | null;
         };
-        OrderStatus: (components["schemas"]["Run"] & {
+        OrderStatus: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
             /** @constant */
             workflow: "order";
-            progress: unknown;
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | {
+        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: components["schemas"]["OrderResult"];
@@ -425,11 +451,10 @@ export interface components {
             /** Lines */
             lines: string[];
         };
-        ReportStatus: (components["schemas"]["Run"] & {
+        ReportStatus: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
             /** @constant */
             workflow: "report";
-            progress: unknown;
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | {
+        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: components["schemas"]["ReportResult"];
@@ -495,7 +520,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Body too large */
+        /** @description Body too large; Value too large */
         Problem413: {
             headers: {
                 [name: string]: unknown;
@@ -554,6 +579,10 @@ export interface components {
         PartitionKey: string;
         /** @description Hold the answer until the workflow has ended, for so many seconds at most. */
         Wait: number;
+        /** @description Whether all that the workflow has told is shown; not with a stream of events. */
+        Events: boolean;
+        /** @description Whether the progress of each is shown. */
+        Progress: boolean;
         /** @description Whether the workflows that it has started are cancelled, too. */
         CancelChildren: boolean;
         /** @description Only workflows in one of these states. */
@@ -823,6 +852,8 @@ export interface operations {
             query?: {
                 /** @description Hold the answer until the workflow has ended, for so many seconds at most. */
                 wait?: components["parameters"]["Wait"];
+                /** @description Whether all that the workflow has told is shown; not with a stream of events. */
+                events?: components["parameters"]["Events"];
             };
             header?: {
                 /** @description An `ETag`; as long as it is still the status', the answer is 304. */
@@ -944,6 +975,8 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the page before. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Whether the progress of each is shown. */
+                progress?: components["parameters"]["Progress"];
             };
             header?: never;
             path?: never;
