@@ -31,7 +31,10 @@ def write_line(title: str, number: int) -> str:
 
 
 @workflow()
-def report(title: str = "durability", length: Annotated[int, Field(ge=1, le=1000)] = 20) -> Report:
+def report(
+    title: Annotated[str, Field(max_length=200)] = "durability",
+    length: Annotated[int, Field(ge=1, le=1000)] = 20,
+) -> Report:
     """Write a report of `length` lines, a few at the same time, streamed as `lines`."""
     writers = [
         DBOS.enqueue_workflow("report_queue", write_line, title, number)
