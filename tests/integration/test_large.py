@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from functions.client import engine
 from functions.tables import MAX_EVENTS, MAX_LISTED_BYTES, MAX_PAGE_BYTES, MAX_STEPS
 from tests.rows import finish, record, report_progress, set_event, update, write_stream
+from worker.migrate import migrate
 
 from .conftest import Serve
 from .test_events import read
@@ -323,6 +324,30 @@ def test_a_message_that_is_too_large_is_not_the_signal(
     again = functions.post(url, content="null", headers=headers)
 
     assert again.status_code == 422
+
+
+def test_the_least_role_is_enough(serve: Serve, database: str) -> None:
+    """For all that is read, with its sizes."""
+    execute(database, "drop role if exists reader")
+    execute(database, "create role reader login")
+    migrate(database, functions_role="reader")
+
+    with serve(database.replace("postgres@", "reader@")) as functions:
+        workflow_id = launched(functions)
+        report_progress(database, workflow_id, "x" * MIB)
+        record(database, workflow_id, 1, "step", error="{}")
+        write_stream(database, workflow_id, "lines", "a")
+        finish(database, workflow_id, "SUCCESS", output="1")
+        answers = [
+            functions.get(f"/status/{workflow_id}?events=true"),
+            functions.get(f"/steps/{workflow_id}"),
+            functions.get("/list?progress=true"),
+            functions.get(f"/status/{workflow_id}", headers={"Accept": "text/event-stream"}),
+        ]
+        waited = functions.post("/launch/greeting?wait=0.1")
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert waited.status_code == 202
 
 
 def test_names_are_shown_up_to_a_length(functions: TestClient, database: str) -> None:
