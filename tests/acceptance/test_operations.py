@@ -2,9 +2,10 @@
 
 import json
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -50,6 +51,24 @@ def test_health_says_why_a_worker_takes_nothing(workers: Fleet) -> None:
     assert (ill.status_code, ill.text) == (503, "the lease is not held\n")
     assert draining.status_code == 503
     assert (alive.status_code, still_alive.status_code) == (200, 200)
+
+
+def test_silent_connections_hold_up_no_probe(workers: Fleet) -> None:
+    """Nor do they hold threads, however many they are."""
+    process = workers.start(HEALTH_PORT=(port := str(free_port())))
+    wait_until(lambda: httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200)
+    tasks = Path(f"/proc/{process.popen.pid}/task")
+    before = len([*tasks.iterdir()])
+
+    with ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", int(port)), DEADLINE))
+        probe = httpx2.get(f"http://127.0.0.1:{port}/healthz", timeout=DEADLINE)
+        metrics = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE)
+        during = len([*tasks.iterdir()])
+
+    assert (probe.status_code, metrics.status_code) == (200, 200)
+    assert during < before + 50
 
 
 def test_metrics_tell_what_a_worker_has_done(workers: Fleet) -> None:

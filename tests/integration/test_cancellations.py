@@ -7,12 +7,15 @@ import psycopg
 import pytest
 from dbos import error as dbos_error
 from dbos._utils import LoopAwareEvent
+from sqlalchemy import create_engine, make_url, text
 
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
+from local_dev.bench.stage import enqueue
 from worker import cancellations as module
 from worker.cancellations import Cancellations
 from worker.database import Pool
+from worker.tables import LOST
 from worker.waiters import Run, waiting_for
 
 INSERT = """
@@ -149,3 +152,20 @@ def test_postgres_is_asked_once_for_all_that_waits(
 
     assert at_rest == 0
     assert for_all == 1
+
+
+def test_a_look_reads_only_the_rows_of_what_waits(database: str) -> None:
+    """However many others there are."""
+    enqueue(database, 20_000)
+    with psycopg.connect(database) as session:
+        session.execute(INSERT, [10])
+    parameters = {"runs": [f"run {n}" for n in range(1, 11)], "owners": ["mine"] * 10}
+    engine = create_engine(make_url(database).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        connection.execute(text("analyze dbos.workflow_status"))
+        plan = connection.execute(
+            text(f"explain (analyze, buffers, format json) {LOST.text}"), parameters
+        ).scalar_one()
+    engine.dispose()
+
+    assert plan[0]["Plan"]["Shared Hit Blocks"] < 60
