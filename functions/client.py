@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer
+from psycopg import ClientCursor
 from psycopg.errors import InvalidSchemaName, UndefinedTable
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.event import listen
@@ -70,6 +71,7 @@ def engine() -> Engine:
         connect_args=CONNECT_ARGS,
     )
     listen(made, "commit", _refuse_late_commit)
+    listen(made, "do_execute", _limit_time)
     return made
 
 
@@ -154,6 +156,20 @@ def _refuse_late_commit(_: Connection) -> None:
     """The caller was told that the launch has failed, so it must not come true later."""
     if time.monotonic() > deadline.get():
         raise TimeoutError
+
+
+def _limit_time(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """Let a statement with the option `milliseconds` take no longer; whether it has that option.
+
+    The limit is sent with it, in one transaction and one round trip, which only statements without
+    parameters can share: so they are written into it.
+    """
+    milliseconds = context.execution_options.get("milliseconds")
+    if milliseconds is None:
+        return False
+    written = ClientCursor(cursor.connection).mogrify(statement, parameters)
+    cursor.execute(f"set local statement_timeout = {milliseconds:d}; {written}")
+    return bool(cursor.nextset())
 
 
 def _use_client(work: Callable[[DBOSClient], T]) -> T:

@@ -153,9 +153,9 @@ KEYS = f"""
 """
 """The first streams of a workflow: a look at the index for each, however many values they have."""
 
-LOOK_IN_TIME = text("set local statement_timeout = 1500")
-"""Milliseconds that a look at those whom somebody waits for may take. Twice that, a look at all and
-one at each alone, is less than the time until an answer is due."""
+LOOK_MILLISECONDS = 1500
+"""How long a look at those whom somebody waits for may take. Twice that, a look at all and one at
+each alone, is less than the time until an answer is due."""
 
 VERSIONS = text(f"""
     select s.workflow_uuid,
@@ -282,8 +282,9 @@ LIST_WITH_PROGRESS = text(f"""
     order by s.created_at desc, s.workflow_id desc
 """)
 
-IN_TIME = text("set local statement_timeout = 4000")
-"""Milliseconds; a rare filter on a huge table must not hold its connection for long."""
+LIST_MILLISECONDS = 4000
+"""How long a page of `list` may take: a rare filter on a huge table must not hold its connection
+for longer than somebody waits for the answer."""
 
 STEPS = text(f"""
     select number, name, started_at, completed_at, serialization, child_workflow_id,
@@ -566,9 +567,8 @@ def status(
 
 def versions(engine: Engine, workflow_ids: Sequence[str]) -> dict[str, Version]:
     """In which state each workflow is; those that do not exist are left out."""
-    with engine.begin() as connection:
-        connection.execute(LOOK_IN_TIME)
-        rows = connection.execute(VERSIONS, {"workflow_ids": list(workflow_ids)}).all()
+    limited = VERSIONS.execution_options(milliseconds=LOOK_MILLISECONDS)
+    rows = _rows(engine, limited, workflow_ids=list(workflow_ids))
     return {row.workflow_uuid: Version(row.version, row.finished) for row in rows}
 
 
@@ -612,9 +612,8 @@ def message(engine: Engine, message_id: str) -> list[Value]:
 def workflows(engine: Engine, sight: Sight, *, progress: bool, **filters: Any) -> Listed:
     """A page of workflows, newest first, and what each tells of its progress if that is wanted."""
     statement = LIST_WITH_PROGRESS if progress else LIST
-    with engine.begin() as connection:
-        connection.execute(IN_TIME)
-        rows = connection.execute(statement, filters | {**sight}).all()
+    limited = statement.execution_options(milliseconds=LIST_MILLISECONDS)
+    rows = _rows(engine, limited, **filters, **sight)
     known = [_progress(row) for row in rows] if progress else []
     return Listed([_workflow(row) for row in rows], known)
 

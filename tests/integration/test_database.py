@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from functions import pool as pool_module
 from functions.client import dbos_client, engine, statements
 from functions.pool import PAUSE, PatientPool
+from functions.tables import versions
 from local_dev.bench.processes import wait_until
 from local_dev.bench.proxy import Proxy
 from tests.rows import finish
@@ -59,6 +60,29 @@ def test_a_delay_costs_one_round_trip(functions: TestClient, proxy: Proxy) -> No
     assert functions.post("/launch/greeting?delay=60").status_code == 202
 
     assert 0 < proxy.round_trips - before <= 5
+
+
+def test_a_look_for_all_who_wait_is_one_round_trip(functions: TestClient, proxy: Proxy) -> None:
+    """The limit of its time comes with it, and holds for nothing else."""
+    ids = [functions.post("/launch/greeting").json()["workflow_id"] for _ in range(3)]
+    before = proxy.round_trips
+
+    seen = versions(engine(), ids)
+
+    assert proxy.round_trips - before == 1
+    assert seen.keys() == set(ids)
+    with engine().connect() as connection:
+        assert connection.scalar(text("show statement_timeout")) == "0"
+
+
+@pytest.mark.parametrize("query", ["status=ENQUEUED&workflow=a%25'%5Cb", "progress=true"])
+def test_a_page_is_one_round_trip(functions: TestClient, proxy: Proxy, query: str) -> None:
+    """Whatever it is filtered by."""
+    before = proxy.round_trips
+
+    assert functions.get(f"/list?{query}").status_code == 200
+
+    assert proxy.round_trips - before == 1
 
 
 @pytest.mark.parametrize(("status", "most"), [("SUCCESS", 1), ("ENQUEUED", 2)])
