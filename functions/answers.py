@@ -12,7 +12,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .failures import failure
+from .failures import UNNAMED, failure
 from .settings import settings
 from .tables import MAX_STEPS, Events, Outcome, Step, Value, Workflow
 
@@ -117,7 +117,7 @@ def status_body(workflow: Workflow, outcome: Outcome) -> dict[str, Any]:
     if workflow.status == "SUCCESS":
         body |= told("result", outcome.result)
     if workflow.status == "ERROR":
-        body["error"] = failure(outcome.error.value, workflow.workflow_id)
+        body["error"] = _error(outcome.error, workflow.workflow_id)
     return body | {"links": _links(workflow.workflow_id)}
 
 
@@ -147,7 +147,7 @@ def steps(workflow_id: str, recorded: Sequence[Step]) -> Answer:
             "name": step.name,
             "started_at": rfc3339(step.started_at),
             "completed_at": rfc3339(step.completed_at),
-            "error": _step_error(workflow_id, step),
+            "error": _error(step.error, workflow_id, step.number) if step.failed else None,
             "child_workflow_id": step.child_workflow_id,
         }
         for step in recorded[:MAX_STEPS]
@@ -228,5 +228,7 @@ def _told_events(events: Events) -> dict[str, Any]:
     )
 
 
-def _step_error(workflow_id: str, step: Step) -> dict[str, Any] | None:
-    return failure(step.error.value, workflow_id, step.number) if step.failed else None
+def _error(error: Value, workflow_id: str, step: int | None = None) -> dict[str, Any]:
+    if error.bytes is not None:
+        return {"name": UNNAMED, "message": f"The error is too large: {error.bytes} bytes."}
+    return failure(error.value, workflow_id, step)
