@@ -327,8 +327,14 @@ def know_what_waits(runs: waits.Waits) -> None:
     for name, waiter in WAITERS.items():
         replace(database, name, functools.partial(runs.around, waiter))
         replace(database, f"{name}_async", functools.partial(runs.around_async, waiter))
-    replace(database, "record_sleep", runs.sleeping)
+    replace(DBOS, "sleep", runs.sleeping)
+    replace(DBOS, "sleep_async", runs.sleeping_async)
     replace(_core, "invoke_step", runs.stepping)
+
+
+def wait_a_hundred_years_at_most() -> None:
+    """DBOS cannot record a later time, so a run that asks for one would fail."""
+    replace(SystemDatabase, "record_sleep", sleeps.bounded)
 
 
 SLEEPING: tuple[tuple[ModuleType, waiters.RunOf], ...] = (
@@ -384,6 +390,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     limit_what_is_told,
     receive_signals_as_declared,
     try_again_soon,
+    wait_a_hundred_years_at_most,
     leave_out_what_is_held,
 )
 

@@ -10,13 +10,26 @@ from dbos import _sys_db
 from dbos._utils import LoopAwareEvent
 
 from .waiters import RunOf, waiting_for
-from .waits import LONGEST_SECONDS
+
+LONGEST_SECONDS = 100 * 365.25 * 24 * 3600
+"""A hundred years: whoever waits longer waits until that ends, or the run is cancelled. Python's
+clocks, and the times that DBOS records, end soon after."""
 
 
 def _event() -> LoopAwareEvent:
     """What the module of DBOS that waits makes, and not what that was made of."""
     event: LoopAwareEvent = vars(_sys_db)["LoopAwareEvent"]()
     return event
+
+
+def bounded(record_sleep: Callable[..., float]) -> Callable[..., float]:
+    """Make of what records until when a run sleeps, or waits at most, one that is never refused."""
+
+    @functools.wraps(record_sleep)
+    def record(database: Any, run: str, function_id: int, seconds: float, **options: Any) -> float:
+        return record_sleep(database, run, function_id, min(seconds, LONGEST_SECONDS), **options)
+
+    return record
 
 
 class Sleeps:

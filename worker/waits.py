@@ -34,10 +34,6 @@ from .settings import Settings
 MOMENT_SECONDS = 1.0
 """A wait that is over sooner costs no statement."""
 
-LONGEST_SECONDS = 100 * 365.25 * 24 * 3600
-"""A hundred years: whoever waits longer waits until that ends, or the run is cancelled. Python's
-clocks, and the times that DBOS records, end soon after."""
-
 LOST = (dbos_error.DBOSWorkflowCancelledError, dbos_error.DBOSWorkflowConflictIDError)
 """What DBOS raises when an execution has its run no longer."""
 
@@ -51,28 +47,24 @@ class Activity:
 
     waits: int = 0
     steps: int = 0
-    sleeps_until: float = 0.0
-    changes: int = 0
+    sleeps: int = 0
     changed_at: float = 0.0
     said: bool = False
     """Whether `catalog.waits` may say that it waits."""
+    stale: bool = False
+    """Whether that was said before the last change, which may have made it void."""
     marked: bool = False
     """Whether `catalog.waits` says that it does several things at once."""
 
     @property
     def over(self) -> bool:
         """Whether nothing is in flight, and nothing has to be taken back."""
-        return not (self.waits or self.steps or self.said) and not self.asleep
-
-    @property
-    def asleep(self) -> bool:
-        """Whether a sleep has not ended."""
-        return self.sleeps_until > time.monotonic()
+        return not (self.waits or self.steps or self.sleeps or self.said)
 
     @property
     def mixed(self) -> bool:
         """Whether steps and waits are in flight together, as never in a sync run."""
-        return self.steps > 0 and (self.waits > 0 or self.asleep)
+        return self.steps > 0 and (self.waits > 0 or self.sleeps > 0)
 
 
 class Waits:
@@ -89,34 +81,35 @@ class Waits:
         ended, begun = self._news()
         self._forget(connection, ended)
         if begun:
-            parameters = {"workflows": list(begun), "executor": self._executor_id}
+            parameters = {"workflows": begun, "executor": self._executor_id}
             connection.execute(tables.SAY_WHAT_WAITS, parameters)
             # What has gone on meanwhile may have begun something that nobody has recorded.
-            self._forget(connection, self._changed_since(begun))
+            self._forget(connection, self._changed(begun))
 
-    def _news(self) -> tuple[list[str], dict[str, int]]:
+    def _news(self) -> tuple[list[str], list[str]]:
         latest = time.monotonic() - MOMENT_SECONDS
         with self._lock:
             self._runs = defaultdict(Activity, {r: a for r, a in self._runs.items() if not a.over})
             ended = [run for run, each in self._runs.items() if each.said and not each.waits]
-            begun = {
-                run: each.changes
+            begun = [
+                run
                 for run, each in self._runs.items()
-                if each.waits and not each.steps and not each.said and each.changed_at <= latest
-            }
+                if each.waits and not each.steps and each.changed_at <= latest
+                if each.stale or not each.said
+            ]
             self._note(ended, said=False)
             self._note(begun, said=True)
         return ended, begun
 
-    def _changed_since(self, begun: dict[str, int]) -> list[str]:
+    def _changed(self, said: list[str]) -> list[str]:
         with self._lock:
-            late = [run for run, changes in begun.items() if self._runs[run].changes != changes]
+            late = [run for run in said if self._runs[run].stale]
             self._note(late, said=False)
         return late
 
     def _note(self, runs: Iterable[str], *, said: bool) -> None:
         for run in runs:
-            self._runs[run].said = said
+            self._runs[run].said, self._runs[run].stale = said, False
 
     def _forget(self, connection: Connection, runs: list[str]) -> None:
         if runs:
@@ -192,20 +185,37 @@ class Waits:
 
         return invoke
 
-    def sleeping(self, record_sleep: Callable[..., float]) -> Callable[..., float]:
-        """In place of what records until when a run sleeps, or waits at most."""
+    def sleeping(self, sleep: Callable[..., None]) -> Callable[..., None]:
+        """In place of `DBOS.sleep`, which records until when a run sleeps."""
 
-        @functools.wraps(record_sleep)
-        def record(database: Any, run: str, function_id: int, seconds: float, **kwargs: Any) -> Any:
-            seconds = min(seconds, LONGEST_SECONDS)
-            if not kwargs.get("project_completion_time"):
-                return record_sleep(database, run, function_id, seconds, **kwargs)
-            self._write(run, self._change(run, sleeps=seconds))
-            left = record_sleep(database, run, function_id, seconds, **kwargs)
-            self._change(run, sleeps=left)
-            return left
+        @functools.wraps(sleep)
+        def sleeping(*args: Any, **kwargs: Any) -> None:
+            if (run := _sleeper()) is None:
+                return sleep(*args, **kwargs)
+            self._write(run, self._change(run, sleeps=1))
+            try:
+                sleep(*args, **kwargs)
+            finally:
+                self._change(run, sleeps=-1)
 
-        return record
+        return sleeping
+
+    def sleeping_async(
+        self, sleep: Callable[..., Awaitable[None]]
+    ) -> Callable[..., Awaitable[None]]:
+        """In place of `DBOS.sleep_async`."""
+
+        @functools.wraps(sleep)
+        async def sleeping(*args: Any, **kwargs: Any) -> None:
+            if (run := _sleeper()) is None:
+                return await sleep(*args, **kwargs)
+            await self._write_async(run, self._change(run, sleeps=1))
+            try:
+                await sleep(*args, **kwargs)
+            finally:
+                self._change(run, sleeps=-1)
+
+        return sleeping
 
     def _change(
         self,
@@ -213,7 +223,7 @@ class Waits:
         *,
         waits: int = 0,
         steps: int = 0,
-        sleeps: float | None = None,
+        sleeps: int = 0,
         recorded: bool = True,
     ) -> TextClause | None:
         """Count what begins or ends; returns what has to be written before anything goes on."""
@@ -221,10 +231,8 @@ class Waits:
             activity = self._runs[run]
             activity.waits += waits
             activity.steps += steps
-            activity.changes += 1
-            activity.changed_at = now = time.monotonic()
-            if sleeps is not None:
-                activity.sleeps_until = now + sleeps
+            activity.sleeps += sleeps
+            activity.changed_at, activity.stale = time.monotonic(), True
             if activity.mixed and not activity.marked:
                 activity.marked, activity.said = True, False
                 return tables.SAY_SEVERAL_AT_ONCE
@@ -247,6 +255,12 @@ class Waits:
 def receiver(workflow_uuid: str, *_: Any, **__: Any) -> str | None:
     """The run that waits in `recv`."""
     return workflow_uuid
+
+
+def _sleeper() -> str | None:
+    """The run whose code is about to sleep, if it is one."""
+    context = get_local_dbos_context()
+    return context.workflow_id if context and context.is_workflow() else None
 
 
 def asker(

@@ -125,6 +125,22 @@ def test_what_is_resumed_waits_again_until_the_same_time(workers: Fleet, workflo
     assert result(workers, run) == '"went"'
 
 
+def test_what_is_resumed_is_not_taken_for_asleep_before_it_sleeps(workers: Fleet) -> None:
+    """It would count as a run that does several things at once, and be blamed for its worker."""
+    process = workers.start()
+    run = workers.enqueue("begins_and_sleeps")
+    process.wait_until(lambda: workers.query(WAITS_BEGUN) == [(1,)])
+
+    with workers.client() as client:
+        for executions in (1, 2):
+            client.cancel_workflow(run)
+            process.wait_until(lambda n=executions: ended(process) == n)  # type: ignore[misc]
+            client.resume_workflow(run)
+            process.wait_until(lambda: workers.status(run) == "PENDING")
+
+    assert workers.query("select several_at_once from catalog.waits") == []
+
+
 @pytest.mark.parametrize("workflow", ["waits_in_thread", "waits_async"])
 def test_what_is_resumed_at_once_goes_on_alone(workers: Fleet, workflow: str) -> None:
     """The execution before ends, without a look at the moment in which it was cancelled."""

@@ -7,7 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from dbos import error as dbos_error
+from dbos._context import DBOSContext, EnterDBOSWorkflow
 
+from worker import sleeps
 from worker import waits as waits_module
 from worker.database import Pool
 from worker.settings import Settings
@@ -17,6 +20,14 @@ INSERT = """
 insert into dbos.workflow_status (workflow_uuid, status, name, executor_id, owner_xid)
 values ('one', 'PENDING', 'w', 'this', 'owner')
 """
+
+
+RECORD = """
+insert into dbos.operation_outputs (workflow_uuid, function_id, function_name)
+values ('one', 1, 'DBOS.recv')
+"""
+
+OPERATIONS = "select operations from catalog.waits"
 
 
 @pytest.fixture
@@ -60,6 +71,22 @@ def test_what_waits_is_said_and_forgotten(settings: Settings, waits: Waits) -> N
     assert not waits._runs
 
 
+def test_a_wait_that_begins_as_another_ends_is_said_again(settings: Settings, waits: Waits) -> None:
+    """What was said of the other is void as soon as that is recorded."""
+
+    def operations(_: object, run: str) -> list[tuple[Any, ...]]:
+        said(settings, waits)
+        with psycopg.connect(settings.database_url) as connection:
+            return connection.execute(OPERATIONS).fetchall()
+
+    first = waits.around(receiver, operations)(None, "one")
+    with psycopg.connect(settings.database_url) as connection:
+        connection.execute(RECORD)
+    second = waits.around(receiver, operations)(None, "one")
+
+    assert (first, second) == ([(0,)], [(1,)])
+
+
 def test_a_wait_that_is_cut_short_is_taken_back_at_once(settings: Settings, waits: Waits) -> None:
     """Nothing is recorded of it, and the code goes on."""
 
@@ -98,18 +125,44 @@ def test_a_step_beside_a_wait_takes_it_back_before_it_begins(
     assert during == [(None, True)]
 
 
+def in_workflow() -> EnterDBOSWorkflow:
+    """A block of the code of the run."""
+    context = DBOSContext()
+    context.id_assigned_for_next_workflow = "one"
+    return EnterDBOSWorkflow({"name": "w"}, context)
+
+
 def test_a_sleep_beside_a_step_tells_nothing(settings: Settings, waits: Waits) -> None:
     """Its row is the last one, but the run does not only sleep."""
 
-    def record_sleep(*_: Any, **__: Any) -> float:
-        return 60.0
-
     def invoke_step(*_: Any) -> None:
-        waits.sleeping(record_sleep)(None, "one", 2, 60.0, project_completion_time=True)
+        waits.sleeping(lambda _seconds: None)(60.0)
 
-    waits.stepping(invoke_step)(None, SimpleNamespace(workflow_id="one"), print)
+    with in_workflow():
+        waits.stepping(invoke_step)(None, SimpleNamespace(workflow_id="one"), print)
 
     assert said(settings) == [(None, True)]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_sleep_that_is_cut_short_is_over(settings: Settings, waits: Waits, kind: str) -> None:
+    """The run may be resumed, and is not asleep in the steps before it."""
+
+    def sleep(_seconds: float) -> None:
+        raise dbos_error.DBOSWorkflowCancelledError("cancelled")
+
+    async def sleep_async(seconds: float) -> None:
+        sleep(seconds)
+
+    async def main() -> None:
+        await waits.sleeping_async(sleep_async)(600.0)
+
+    with in_workflow(), pytest.raises(dbos_error.DBOSWorkflowCancelledError):
+        asyncio.run(main()) if kind == "async" else waits.sleeping(sleep)(600.0)
+    waits.stepping(lambda *_: None)(None, SimpleNamespace(workflow_id="one"), print)
+
+    assert said(settings, waits) == []
+    assert not waits._runs
 
 
 def test_steps_one_after_the_other_cost_nothing(settings: Settings, waits: Waits) -> None:
@@ -122,9 +175,9 @@ def test_steps_one_after_the_other_cost_nothing(settings: Settings, waits: Waits
     assert not waits._runs
 
 
-def test_a_sleep_for_ever_ends_in_a_hundred_years(waits: Waits) -> None:
+def test_a_sleep_for_ever_ends_in_a_hundred_years() -> None:
     """Python's clocks, and what DBOS records, would not hold the time."""
-    recorded = waits.sleeping(lambda _database, _run, _number, seconds, **_: seconds)
+    recorded = sleeps.bounded(lambda _database, _run, _number, seconds, **_: seconds)
 
-    assert recorded(None, "one", 1, 1e300) == waits_module.LONGEST_SECONDS
+    assert recorded(None, "one", 1, 1e300) == sleeps.LONGEST_SECONDS
     assert recorded(None, "one", 1, 60.0) == 60.0

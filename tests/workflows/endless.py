@@ -100,6 +100,17 @@ async def waits_forever_async(way: str) -> None:
             await fails_at_first_async()
 
 
+@DBOS.step(name="begins")
+def begins() -> None: ...
+
+
+@workflow(queue="order_queue")
+def begins_and_sleeps() -> None:
+    """Sleep after a step, which comes again when the run is resumed."""
+    begins()
+    DBOS.sleep(FOREVER)
+
+
 @workflow()
 def calls_forever(child: str) -> None:
     """Call a child with a thread that never ends."""
