@@ -117,7 +117,7 @@ def status_body(workflow: Workflow, outcome: Outcome) -> dict[str, Any]:
     if workflow.status == "SUCCESS":
         body |= told("result", outcome.result)
     if workflow.status == "ERROR":
-        body["error"] = _error(outcome.error, workflow.workflow_id)
+        body["error"] = failure_body(outcome.error, workflow.workflow_id)
     return body | {"links": _links(workflow.workflow_id)}
 
 
@@ -125,6 +125,13 @@ def told(name: str, value: Value) -> dict[str, Any]:
     """A member with a value; what is too large is null, beside a member with its size in bytes."""
     size = {} if value.bytes is None else {f"{name}_bytes": value.bytes}
     return {name: value.value} | size
+
+
+def failure_body(error: Value, workflow_id: str, step: int | None = None) -> dict[str, Any]:
+    """The error of a workflow, or of one of its steps; of one that is too large only its size."""
+    if error.bytes is not None:
+        return {"name": UNNAMED, "message": f"The error is too large: {error.bytes} bytes."}
+    return failure(error.value, workflow_id, step)
 
 
 def page(
@@ -147,7 +154,7 @@ def steps(workflow_id: str, recorded: Sequence[Step]) -> Answer:
             "name": step.name,
             "started_at": rfc3339(step.started_at),
             "completed_at": rfc3339(step.completed_at),
-            "error": _error(step.error, workflow_id, step.number) if step.failed else None,
+            "error": failure_body(step.error, workflow_id, step.number) if step.failed else None,
             "child_workflow_id": step.child_workflow_id,
         }
         for step in recorded[:MAX_STEPS]
@@ -226,9 +233,3 @@ def _told_events(events: Events) -> dict[str, Any]:
         | ({"events_bytes": sizes} if sizes else {})
         | ({"more_events": True} if events.more else {})
     )
-
-
-def _error(error: Value, workflow_id: str, step: int | None = None) -> dict[str, Any]:
-    if error.bytes is not None:
-        return {"name": UNNAMED, "message": f"The error is too large: {error.bytes} bytes."}
-    return failure(error.value, workflow_id, step)

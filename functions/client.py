@@ -29,15 +29,17 @@ from .settings import settings
 T = TypeVar("T")
 
 GONE = ("08", "57P")
-"""Beginnings of the SQLSTATEs of a connection that has failed, or that Postgres ends."""
+"""Beginnings of the SQLSTATEs of a connection that has failed, or that Postgres ends (PostgreSQL,
+appendix A)."""
 
 UNAVAILABLE = (*GONE, "25006", "28", "40", "53", "55P03", "57", "58")
-"""Those of what may be over later: it has changed to a standby; it lets the role in no longer; it
-has chosen this transaction to end a conflict; it lacks a resource; somebody holds a lock; the time
-was over, or somebody has cancelled the statement; the machine fails (PostgreSQL, appendix A)."""
+"""Beginnings of the SQLSTATEs of what may be over later. In this order, Postgres has become a
+standby; lets the role in no longer; has ended this transaction because of a conflict; lacks a
+resource; waits for a lock of somebody else; has ended the statement, since its time was over or
+somebody has asked for that; its machine fails."""
 
 LIMITS = ("54",)
-"""Those of what is too large for Postgres, and will be so later."""
+"""Beginnings of the SQLSTATEs of what is too large for Postgres, now and later."""
 
 PREPARED = "_prepared_statements"
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
-from .answers import rfc3339
-from .failures import failed_step, failure
+from .answers import failure_body, rfc3339
+from .failures import failed_step
 from .tables import INTERNAL_QUEUE, Failure
 
 
@@ -136,7 +136,7 @@ class Situation:
             "expected_step": workflow.expected_step,
             "tried_at": rfc3339(workflow.tried_at),
             "failed_step": self._failed_step if self._is("ERROR") else None,
-            "failed_step_name": self.failure.step_name,
+            "failed_step_name": self.failure.step_name if self._is("ERROR") else None,
             "error": self._error if self._is("ERROR") else None,
         }
         if queue is not None and self._is("ENQUEUED"):
@@ -159,12 +159,12 @@ class Situation:
 
     @property
     def _failed_step(self) -> int | None:
-        return failed_step(self.failure.error)
+        return failed_step(self.failure.error.value)
 
     @property
     def _error(self) -> dict[str, Any]:
         """What it failed with, as callers get it."""
-        return failure(self.failure.error, self.workflow.workflow_id)
+        return failure_body(self.failure.error, self.workflow.workflow_id)
 
     def _failed(self) -> Explanation:
         error, sentence = self._error, f"It failed at {_at(self.workflow.completed_at)}"

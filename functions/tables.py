@@ -82,6 +82,9 @@ LIMITED = """
 """The columns of a `Value`. Postgres knows the length of a text without reading it, wherever and
 however compressed it lies."""
 
+ERROR = LIMITED.format(value="coalesce(o.error, s.error)", most=MAX_ERROR_BYTES, name="error")
+"""The error of a workflow `s`, which lies in its `workflow_output` `o` or, of old, in itself."""
+
 VISIBLE = """
     coalesce(s.application_name, :application) = :application
         and (cast(:users as text[]) is null or s.authenticated_user = any(:users))
@@ -98,7 +101,7 @@ STATUS = text(f"""
            {
     LIMITED.format(value="coalesce(o.output, s.output)", most=":max_result_bytes", name="output")
 },
-           {LIMITED.format(value="coalesce(o.error, s.error)", most=MAX_ERROR_BYTES, name="error")},
+           {ERROR},
            {LIMITED.format(value="e.value", most=":max_value_bytes", name="progress")},
            e.serialization as progress_serialization,
            (s.delay_until_epoch_ms - extract(epoch from now()) * 1000)::float8 / 1000 as due_in
@@ -365,13 +368,9 @@ SITUATION = text(f"""
            u.reason as held, u.function_id as held_at, u.recorded_name as recorded_step,
            u.expected_name as expected_step,
            (extract(epoch from nullif(u.tried_at, '-infinity')) * 1000)::bigint as tried_at,
-           case when s.status = 'ERROR' then (
-               select coalesce(o.error, s.error) from (select) one
-               left join dbos.workflow_output o on o.workflow_uuid = s.workflow_uuid
-               where octet_length(coalesce(o.error, s.error)) <= {MAX_ERROR_BYTES}
-           ) end as error,
-           s.serialization
+           {ERROR}, s.serialization
     from dbos.workflow_status s
+    left join dbos.workflow_output o on o.workflow_uuid = s.workflow_uuid
     left join latest_step p on true
     left join catalog.ended e on e.workflow_uuid = s.workflow_uuid
     left join catalog.unreplayable u
@@ -535,7 +534,7 @@ class Step(NamedTuple):
 class Failure(NamedTuple):
     """What a workflow failed with, and the name of the step that has raised it, if one has."""
 
-    error: Any
+    error: Value
     step_name: str | None
 
 
@@ -652,8 +651,8 @@ def situation(
     workflow = _row(engine, SITUATION, application=application, workflow_id=workflow_id)
     queues = _rows(engine, QUEUE, workflow_id=workflow_id) if workflow.status == "ENQUEUED" else []
     workers = _rows(engine, WORKERS, application=application)
-    error = loaded(workflow.error, workflow.serialization)
-    failure = Failure(error, _step_name(engine, workflow_id, failed_step(error)))
+    error = Value(loaded(workflow.error, workflow.serialization), workflow.error_bytes)
+    failure = Failure(error, _step_name(engine, workflow_id, failed_step(error.value)))
     return workflow, next(iter(queues), None), workers, failure
 
 

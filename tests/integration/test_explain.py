@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from functions.explanation import REASONS
+from functions.tables import MAX_ERROR_BYTES
 from local_dev.bench.stage import APPLICATION
 from tests.rows import alive, begin, declare_queue, end_worker, finish, hold, record, update
 from worker.locks import clock_name, share, threads_name
@@ -447,6 +448,8 @@ SECRET = {"name": "OSError", "message": "a secret"}
 
 RETRIED = {"name": "Retries", "message": "in vain", "public": True, "attempts": 3, "cause": SECRET}
 
+LARGE = SECRET | {"data": "x" * MAX_ERROR_BYTES}
+
 
 @pytest.mark.parametrize(
     ("error", "place", "reason"),
@@ -461,9 +464,9 @@ RETRIED = {"name": "Retries", "message": "in vain", "public": True, "attempts": 
             ", with OSError; its worker's log has the reason under the reference '{}/2'.",
         ),
         (
-            SECRET | {"data": "x" * 2_000_000},
+            LARGE,
             "",
-            ", with Error; its worker's log has the reason under the reference '{}'.",
+            f", with Error: The error is too large: {len(json.dumps(LARGE))} bytes.",
         ),
     ],
     ids=["public", "step", "unknown step", "secret", "retried", "large"],
@@ -484,4 +487,4 @@ def test_it_failed(
     assert "secret" not in f"{sentence} {facts}"
     assert facts.get("failed_step") == error.get("step")
     assert facts.get("failed_step_name") == ("pay" if "(pay)" in place else None)
-    assert facts["error"] == (told if "data" not in error else facts["error"])
+    assert facts["error"] == told
