@@ -1,6 +1,5 @@
 """The check of arguments against the JSON Schema that a worker has published."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, time
 from itertools import chain, islice
@@ -14,8 +13,11 @@ from .errors import InvalidArguments, shortened
 MAX_ERRORS = 20
 """Errors of one call that are told."""
 
-SMALL = 64 * 1024
-"""Characters up to which all errors are looked for; in a larger call they could take seconds."""
+MAX_EXPLAINED_VALUES = 1000
+"""Values in the wrong calls of a request up to which is told where they are wrong. Where each may
+be one of several types, the errors of a mebibyte take more than a gibibyte and many seconds."""
+
+UNEXPLAINED = "does not fit the schema; it holds too many values to tell where"
 
 Schema = dict[str, Any]
 
@@ -60,13 +62,27 @@ def check(values: Mapping[str, Any], validator: Any) -> None:
 
 
 def _errors(values: Mapping[str, Any], validator: Any) -> Iterator[Iterator[tuple[str, str]]]:
+    left = MAX_EXPLAINED_VALUES
     for pointer, value in values.items():
-        try:
-            validator.validate(value)
-        except jsonschema_rs.ValidationError as first:
-            small = len(json.dumps(value)) <= SMALL
-            for error in validator.iter_errors(value) if small else [first]:
+        if validator.is_valid(value):
+            continue
+        left -= _counted(value)
+        if left < 0:
+            yield iter([(pointer, UNEXPLAINED)])
+        else:
+            for error in validator.iter_errors(value):
                 yield ((pointer + at, message) for at, message in _located(error))
+
+
+def _counted(value: Any) -> int:
+    """How many values there are in `value`, itself included, if they are not too many."""
+    values = [value]
+    for each in values:  # It grows meanwhile.
+        if len(values) > MAX_EXPLAINED_VALUES:
+            break
+        if isinstance(each, dict | list):
+            values.extend(each.values() if isinstance(each, dict) else each)
+    return len(values)
 
 
 def _located(error: jsonschema_rs.ValidationError) -> Iterator[tuple[str, str]]:

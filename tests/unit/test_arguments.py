@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from functions.arguments import MAX_ERRORS, check, compiled
+from functions.arguments import (
+    MAX_ERRORS,
+    MAX_EXPLAINED_VALUES,
+    UNEXPLAINED,
+    check,
+    compiled,
+)
 from functions.errors import InvalidArguments
 
 INTEGER = {"type": "integer"}
@@ -72,6 +78,34 @@ def test_what_no_worker_takes_is_refused(arguments: dict[str, Any]) -> None:
 
 
 def test_errors_are_limited() -> None:
-    """However many there are; a very large call is told only its first."""
-    assert len(errors(many=["x"] * 1000)) == MAX_ERRORS
-    assert len(errors(many=["x"] * 100_000)) == 1
+    """However many there are."""
+    assert len(errors(many=["x"] * 900)) == MAX_ERRORS
+
+
+def test_it_is_not_told_where_a_call_of_many_values_is_wrong() -> None:
+    """Each error of each type that a value may have would be made, for all values."""
+    assert errors(many=["x"] * MAX_EXPLAINED_VALUES) == [("", UNEXPLAINED)]
+    assert errors(many=[[[]] * MAX_EXPLAINED_VALUES]) == [("", UNEXPLAINED)]
+
+
+def test_a_long_text_is_one_value() -> None:
+    """So it is told what else is wrong with a call that has one."""
+    assert [pointer for pointer, _ in errors(text="x" * 1_000_000, optional=1.5)] == [
+        "/optional",
+        "/text",
+    ]
+
+
+def test_calls_of_a_batch_are_explained_up_to_a_limit_for_all() -> None:
+    """Those that fit do not count."""
+    calls = {
+        "/0": {"many": [None] * MAX_EXPLAINED_VALUES},
+        "/1": {"many": [1] * (MAX_EXPLAINED_VALUES // 2) + ["x"]},
+        "/2": {"many": [1] * (MAX_EXPLAINED_VALUES // 2) + ["x"]},
+    }
+
+    with pytest.raises(InvalidArguments) as caught:
+        check(calls, compiled(SCHEMA))
+
+    told = [(each["pointer"], each["message"]) for each in vars(caught.value)["errors"]]
+    assert told == [("/1/many/500", '"x" is not of type "integer"'), ("/2", UNEXPLAINED)]
