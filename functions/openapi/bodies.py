@@ -45,15 +45,14 @@ def either(*schemas: Schema) -> Schema:
 
 def status_of(workflow: Schema, result: Schema) -> Schema:
     """The status of a workflow of this name (a schema), which has such a result."""
-    return {
-        "allOf": [component("Run"), component("Told"), record(workflow=workflow)],
-        "anyOf": [  # A result that is too large may be null by its own type, too.
-            component("WithoutOutcome"),
-            component("Failed"),
-            component("ResultTooLarge"),
-            record(status={"const": "SUCCESS"}, result=result),
-        ],
-    }
+    outcome = either(  # A result that is too large may be null by its own type, too.
+        component("WithoutOutcome"),
+        component("Failed"),
+        component("ResultTooLarge"),
+        record(status={"const": "SUCCESS"}, result=result),
+    )
+    # Beside `allOf`, generators of types take `anyOf` for something else that a status may be.
+    return {"allOf": [component("Run"), component("Told"), record(workflow=workflow), outcome]}
 
 
 SCHEMAS: dict[str, Schema] = {

@@ -65,7 +65,7 @@ def test_it_names_no_registry(root: Path) -> None:
         ("app/actions.ts", "{ name }", "{ nmae: name }"),
         ("app/actions.ts", "length: 10", 'length: "10"'),
         ("app/actions.ts", '"report"', '"rapport"'),
-        ("app/run.tsx", "status.result.lines", "status.result.rows"),
+        ("app/run.tsx", "status.result?.lines", "status.result?.rows"),
         ("app/run.tsx", 'CANCELLED: "was cancelled",', ""),
     ],
     ids=["argument", "type of an argument", "workflow", "result", "status"],

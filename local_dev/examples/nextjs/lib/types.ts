@@ -24,6 +24,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/launch/one": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Launch one */
+        post: operations["launchOne"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/launch/order": {
         parameters: {
             query?: never;
@@ -305,9 +322,9 @@ export interface components {
             result: null;
             result_bytes: number;
         };
-        Status: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
+        Status: components["schemas"]["Run"] & components["schemas"]["Told"] & {
             workflow: string;
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
+        } & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: unknown;
@@ -374,13 +391,29 @@ export interface components {
             name?: string;
         };
         GreetingResult: string;
-        GreetingStatus: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
+        GreetingStatus: components["schemas"]["Run"] & components["schemas"]["Told"] & {
             /** @constant */
             workflow: "greeting";
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
+        } & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: components["schemas"]["GreetingResult"];
+        });
+        OneArguments: {
+            /**
+             * N
+             * @default 2
+             */
+            n?: number;
+        };
+        OneResult: number;
+        OneStatus: components["schemas"]["Run"] & components["schemas"]["Told"] & {
+            /** @constant */
+            workflow: "one";
+        } & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
+            /** @constant */
+            status: "SUCCESS";
+            result: components["schemas"]["OneResult"];
         });
         OrderArguments: {
             /**
@@ -413,10 +446,10 @@ export interface components {
             /** Tracking */
             tracking: string | null;
         };
-        OrderStatus: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
+        OrderStatus: components["schemas"]["Run"] & components["schemas"]["Told"] & {
             /** @constant */
             workflow: "order";
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
+        } & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: components["schemas"]["OrderResult"];
@@ -451,10 +484,10 @@ export interface components {
             /** Lines */
             lines: string[];
         };
-        ReportStatus: (components["schemas"]["Run"] & components["schemas"]["Told"] & {
+        ReportStatus: components["schemas"]["Run"] & components["schemas"]["Told"] & {
             /** @constant */
             workflow: "report";
-        }) & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
+        } & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
             /** @constant */
             status: "SUCCESS";
             result: components["schemas"]["ReportResult"];
@@ -473,7 +506,7 @@ export interface components {
                 "application/json": components["schemas"]["Launched"];
             };
         };
-        /** @description Malformed body; Unknown parameter; Bad parameter; Partition key missing; Partition key meaningless; Bad header; Preflight refused */
+        /** @description Malformed body; Malformed request; Unknown parameter; Bad parameter; Partition key missing; Partition key meaningless; Bad header; Beyond the limits; Preflight refused */
         Problem400: {
             headers: {
                 [name: string]: unknown;
@@ -486,6 +519,15 @@ export interface components {
         Problem401: {
             headers: {
                 "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Cross-site request */
+        Problem403: {
+            headers: {
                 [name: string]: unknown;
             };
             content: {
@@ -549,7 +591,16 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description No worker yet; Catalog outdated; Database unavailable; Keys unavailable */
+        /** @description Headers too large */
+        Problem431: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description No worker yet; Catalog outdated; Unusable schema; Database unavailable; Database refused; Keys unavailable */
         Problem503: {
             headers: {
                 "Retry-After": components["headers"]["Retry-After"];
@@ -573,7 +624,7 @@ export interface components {
         Priority: number;
         /** @description At most one active workflow in its queue has it. */
         DeduplicationId: string;
-        /** @description Only with `deduplication_id`: whether an active duplicate is refused (409), as it is without this, or answered in its place (202). */
+        /** @description Whether an active duplicate by `deduplication_id` is refused (409), as it is without this, or answered in its place (202), which no Idempotency-Key can have. Without `deduplication_id` there is no duplicate, and this makes no difference. */
         OnDuplicate: "reject" | "return";
         /** @description Its part of the queue. */
         PartitionKey: string;
@@ -601,7 +652,7 @@ export interface components {
         IdempotencyKey: string;
         /** @description An `ETag`; as long as it is still the status', the answer is 304. */
         IfNoneMatch: string;
-        /** @description Where a stream of events goes on. */
+        /** @description Where a stream of events goes on: the `id` of an event, which is never longer than 8192 characters. Without a stream it means nothing. */
         LastEventId: string;
     };
     requestBodies: never;
@@ -640,7 +691,7 @@ export interface operations {
                 wait?: components["parameters"]["Wait"];
                 /** @description At most one active workflow in its queue has it. */
                 deduplication_id?: components["parameters"]["DeduplicationId"];
-                /** @description Only with `deduplication_id`: whether an active duplicate is refused (409), as it is without this, or answered in its place (202). */
+                /** @description Whether an active duplicate by `deduplication_id` is refused (409), as it is without this, or answered in its place (202), which no Idempotency-Key can have. Without `deduplication_id` there is no duplicate, and this makes no difference. */
                 on_duplicate?: components["parameters"]["OnDuplicate"];
             };
             header?: {
@@ -686,12 +737,84 @@ export interface operations {
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
+            431: components["responses"]["Problem431"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    launchOne: {
+        parameters: {
+            query?: {
+                /** @description Seconds before it may begin. */
+                delay?: components["parameters"]["Delay"];
+                /** @description Seconds it may take once it has begun; then it is cancelled. */
+                timeout?: components["parameters"]["Timeout"];
+                /** @description In its queue, lower ones run first. */
+                priority?: components["parameters"]["Priority"];
+                /** @description Hold the answer until the workflow has ended, for so many seconds at most. */
+                wait?: components["parameters"]["Wait"];
+                /** @description At most one active workflow in its queue has it. */
+                deduplication_id?: components["parameters"]["DeduplicationId"];
+                /** @description Whether an active duplicate by `deduplication_id` is refused (409), as it is without this, or answered in its place (202), which no Idempotency-Key can have. Without `deduplication_id` there is no duplicate, and this makes no difference. */
+                on_duplicate?: components["parameters"]["OnDuplicate"];
+            };
+            header?: {
+                /** @description Printable ASCII. A second request with the same key is answered like the first, and has no effect of its own. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /**
+                     * N
+                     * @default 2
+                     */
+                    n?: number;
+                } | components["schemas"]["OneArguments"][];
+            };
+        };
+        responses: {
+            /** @description It has ended within `wait` seconds. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OneStatus"];
+                };
+            };
+            /** @description Enqueued: one, or all of a batch. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launched"] | components["schemas"]["Batch"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            405: components["responses"]["Problem405"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -708,7 +831,7 @@ export interface operations {
                 wait?: components["parameters"]["Wait"];
                 /** @description At most one active workflow in its queue has it. */
                 deduplication_id?: components["parameters"]["DeduplicationId"];
-                /** @description Only with `deduplication_id`: whether an active duplicate is refused (409), as it is without this, or answered in its place (202). */
+                /** @description Whether an active duplicate by `deduplication_id` is refused (409), as it is without this, or answered in its place (202), which no Idempotency-Key can have. Without `deduplication_id` there is no duplicate, and this makes no difference. */
                 on_duplicate?: components["parameters"]["OnDuplicate"];
             };
             header?: {
@@ -765,12 +888,14 @@ export interface operations {
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -787,7 +912,7 @@ export interface operations {
                 wait?: components["parameters"]["Wait"];
                 /** @description At most one active workflow in its queue has it. */
                 deduplication_id?: components["parameters"]["DeduplicationId"];
-                /** @description Only with `deduplication_id`: whether an active duplicate is refused (409), as it is without this, or answered in its place (202). */
+                /** @description Whether an active duplicate by `deduplication_id` is refused (409), as it is without this, or answered in its place (202), which no Idempotency-Key can have. Without `deduplication_id` there is no duplicate, and this makes no difference. */
                 on_duplicate?: components["parameters"]["OnDuplicate"];
             };
             header?: {
@@ -838,12 +963,14 @@ export interface operations {
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -858,7 +985,7 @@ export interface operations {
             header?: {
                 /** @description An `ETag`; as long as it is still the status', the answer is 304. */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
-                /** @description Where a stream of events goes on. */
+                /** @description Where a stream of events goes on: the `id` of an event, which is never longer than 8192 characters. Without a stream it means nothing. */
                 "Last-Event-ID"?: components["parameters"]["LastEventId"];
             };
             path: {
@@ -877,7 +1004,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GreetingStatus"] | components["schemas"]["OrderStatus"] | components["schemas"]["ReportStatus"] | components["schemas"]["Status"];
+                    "application/json": components["schemas"]["GreetingStatus"] | components["schemas"]["OneStatus"] | components["schemas"]["OrderStatus"] | components["schemas"]["ReportStatus"] | components["schemas"]["Status"];
                     "text/event-stream": string;
                 };
             };
@@ -901,6 +1028,7 @@ export interface operations {
             401: components["responses"]["Problem401"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -929,6 +1057,7 @@ export interface operations {
             401: components["responses"]["Problem401"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -957,6 +1086,7 @@ export interface operations {
             401: components["responses"]["Problem401"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -996,6 +1126,7 @@ export interface operations {
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
             405: components["responses"]["Problem405"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -1017,9 +1148,11 @@ export interface operations {
             202: components["responses"]["Accepted"];
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -1038,9 +1171,11 @@ export interface operations {
             202: components["responses"]["Accepted"];
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -1066,12 +1201,14 @@ export interface operations {
             202: components["responses"]["Accepted"];
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -1099,12 +1236,14 @@ export interface operations {
             202: components["responses"]["Accepted"];
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
@@ -1129,6 +1268,7 @@ export interface operations {
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
             405: components["responses"]["Problem405"];
+            431: components["responses"]["Problem431"];
             503: components["responses"]["Problem503"];
         };
     };
