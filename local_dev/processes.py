@@ -15,7 +15,7 @@ from typing import Self
 
 from watchfiles import PythonFilter, watch
 
-from worker.errors import UNLOADABLE
+from worker.options import UNLOADABLE
 
 from .words import Words, last_sentence
 

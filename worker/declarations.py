@@ -18,7 +18,6 @@ from .queues import QUEUES, TASKS, names_of_queues
 from .signatures import (
     arguments_schema,
     arguments_validator,
-    first_line,
     located,
     result_schema,
     signal_schema,
@@ -104,7 +103,7 @@ def _load(module: str) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:  # It is the user's code, and may raise anything.
         place = places.of_error(error) or module
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = f"{type(error).__name__}: {places.said(error)}"
         raise BrokenModule(place=place, module=module, reason=reason) from error
 
 

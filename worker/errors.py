@@ -7,9 +7,7 @@ import psycopg
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
-UNLOADABLE = 78
-"""Exit code of a worker whose workflows cannot be loaded, EX_CONFIG of sysexits.h: it is of no use
-to start it again before its code has changed."""
+from .options import UNLOADABLE
 
 
 class WorkerError(Exception):

@@ -2,6 +2,10 @@
 
 import argparse
 
+UNLOADABLE = 78
+"""Exit code of a worker whose workflows cannot be loaded, EX_CONFIG of sysexits.h: it is of no use
+to start it again before its code has changed."""
+
 
 def parse_options() -> argparse.Namespace:
     """What the command line says; a bad one ends the process with 2."""

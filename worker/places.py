@@ -9,6 +9,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from .options import UNLOADABLE
+
 ENGINE = Path(__file__).parent
 
 ROOT = ENGINE.parent
@@ -56,12 +58,18 @@ def of_error(error: BaseException) -> str | None:
 
 
 def tell_error(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-    """A `sys.excepthook` that tells an error of the user's code in one line."""
+    """A `sys.excepthook` that tells an error of the user's code in one line, and ends the process
+    with the exit code of code that cannot be loaded."""
     if place := of_error(error):
-        said = next(iter(str(error).splitlines()), "")
-        sys.stderr.write(f"worker: {place}: {kind.__name__}: {said}\n")
-    else:
-        sys.__excepthook__(kind, error, traceback)
+        sys.stderr.write(f"worker: {place}: {kind.__name__}: {said(error)}\n")
+        sys.exit(UNLOADABLE)
+    sys.__excepthook__(kind, error, traceback)
+
+
+def said(error: BaseException) -> str:
+    """The first line of what an error says, without the place, which stands beside it."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return next(iter(text.splitlines()), "")
 
 
 def _is_users(filename: str) -> bool:

@@ -11,6 +11,7 @@ from dbos import DBOSClient, EnqueueOptions, WorkflowSerializationFormat
 from local_dev.bench.processes import DEADLINE, python, run, wait_until, worker
 from tests.calls import finished, launched
 from tests.processes import ALL, one, serve
+from worker.options import UNLOADABLE
 
 
 def test_a_launch_leads_to_a_result(root: Path, environ: dict[str, str]) -> None:
@@ -110,7 +111,7 @@ def test_a_worker_says_which_line_of_the_users_stops_it(
         code = process.popen.wait(DEADLINE)
         said = process.said()
 
-    assert code == 1
+    assert code == UNLOADABLE
     assert said.startswith(f"worker: worker/{file}{sentence}")
     assert said.count("\n") == 1
 

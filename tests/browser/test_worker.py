@@ -56,8 +56,16 @@ def test_another_page_cannot_kill_it(site: Site, foreign: dict[str, str]) -> Non
 @pytest.mark.parametrize(
     ("file", "source", "said"),
     [
-        ("workflows/broken.py", "def (:", "workflows.broken cannot be loaded: invalid syntax"),
-        ("workflows/broken.py", "<b>\x1b[31m", "workflows.broken cannot be loaded: invalid"),
+        (
+            "workflows/broken.py",
+            "def (:",
+            "broken.py:1: worker.workflows.broken cannot be loaded: SyntaxError: invalid syntax",
+        ),
+        (
+            "workflows/broken.py",
+            "<b>\x1b[31m",
+            "workflows.broken cannot be loaded: SyntaxError: invalid",
+        ),
         ("broken.py", "missing", "worker/broken.py, line 1: NameError: name 'missing' is not def"),
     ],
     ids=["workflow", "markup", "import"],

@@ -381,7 +381,8 @@ def test_what_wraps_the_operations_of_async_runs_waits_for_no_step() -> None:
     for name in names:
         module: Any = importlib.import_module(f"worker.{name}")
         assert module.asyncio.to_thread.__module__ == threads.__name__, name
-    assert not [name for name, text in sources.items() if "run_in_executor(" in text]
+    in_executors = {name for name, text in sources.items() if "run_in_executor(" in text}
+    assert in_executors == {"server"}  # Which has nothing to do with runs.
 
 
 def test_clerks_are_not_asked_for_what_takes_long() -> None:

@@ -53,7 +53,7 @@ def spills_again(kind: str) -> None:
     raise MAKERS[kind]()
 
 
-@DBOS.step(name="spills_again", retries_allowed=True, max_attempts=3, interval_seconds=0.01)
+@DBOS.step(name="spills_again_async", retries_allowed=True, max_attempts=3, interval_seconds=0.01)
 async def spills_again_async(kind: str) -> None:
     raise MAKERS[kind]()
 
