@@ -13,8 +13,8 @@ PATTERN = r"[0-9]{1,19}\.[A-Za-z0-9_-]*"
 """A number, and an id in URL-safe base64 (RFC 4648) without padding. Whatever looks like that is a
 cursor, so that the OpenAPI document can say what one is."""
 
-LATEST = 2**63 - 1
-"""The latest time of creation that Postgres could store."""
+LATEST_MILLISECONDS = 2**63 - 1
+"""The latest time of creation that Postgres could store, since the epoch."""
 
 
 class Cursor(NamedTuple):
@@ -38,4 +38,4 @@ class Cursor(NamedTuple):
         created_at, _, sealed = text.partition(".")
         whole = sealed[:-1] if len(sealed) % 4 == 1 else sealed  # A character alone is no byte.
         workflow_id = base64.urlsafe_b64decode(f"{whole}==").decode(errors="replace")
-        return cls(min(int(created_at), LATEST), workflow_id.replace("\0", "\ufffd"))
+        return cls(min(int(created_at), LATEST_MILLISECONDS), workflow_id.replace("\0", "\ufffd"))

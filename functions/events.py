@@ -37,12 +37,12 @@ PATIENCE = 15.0
 GRACE = 2.0
 """Seconds to say goodbye when the server ends."""
 
-LONGEST_ID = 8192
-"""Characters of `Last-Event-ID`; it is repeated, changed, in every event that is sent."""
+MAX_ID_CHARACTERS = 8192
+"""The longest `Last-Event-ID`: one like it comes back in every event that is sent."""
 
 STREAM_BYTES = 5600
 """Bytes of an id that tell which values of streams were sent. In base64 that is 7,467 characters;
-with three digests, the id stays below LONGEST_ID."""
+with three digests, the id stays below MAX_ID_CHARACTERS."""
 
 OFFSET_BYTES = len(":2147483648,")
 """Bytes that the offset of a stream takes at most beside its key."""
@@ -85,12 +85,12 @@ class Position:
         if not last:
             return cls()
         try:
-            if len(last) > LONGEST_ID:
+            if len(last) > MAX_ID_CHARACTERS:
                 raise ValueError
             status, progress, offsets, ended = opened(last)
             return cls(status, progress, offsets, ended).checked()
         except (ValueError, TypeError) as error:
-            wanted = f"the id of an event, at most {LONGEST_ID} characters"
+            wanted = f"the id of an event, at most {MAX_ID_CHARACTERS} characters"
             raise BadHeader(header="Last-Event-ID", wanted=wanted) from error
 
     def checked(self) -> "Position":

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from .errors import BadSetting
 
-LONGEST_NAME = 255
-"""Characters, as OpenID Connect has it for `sub`; an index of Postgres takes 2,704 bytes."""
+MAX_NAME_CHARACTERS = 255
+"""The longest name of a caller: what OpenID Connect allows for `sub`. It fits into an index of
+Postgres, which takes 2,704 bytes."""
 
 Environ = Mapping[str, str]
 
@@ -90,7 +91,7 @@ def cors_origins(environ: Environ) -> tuple[str, ...]:
 
 def is_name(name: object) -> bool:
     """Whether a caller can be called so: Postgres, its indexes and logs have to take it."""
-    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+    if not isinstance(name, str) or len(name) > MAX_NAME_CHARACTERS:
         return False
     return bool(name.strip()) and name.isprintable()
 

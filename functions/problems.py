@@ -30,6 +30,18 @@ def problem(error: Exception) -> Response:
     if not isinstance(error, FunctionError):
         logger.error("unexpected error", exc_info=error)
         error = FunctionError()
+    _log(error)
+    body = {
+        "type": _type(error),
+        "title": error.title,
+        "status": error.status,
+        "detail": str(error),
+    } | {member: getattr(error, member) for member in error.members}
+    return Answer(body, error.status, error.headers, media_type="application/problem+json")
+
+
+def _log(error: FunctionError) -> None:
+    """Log what callers may not read of an error."""
     if isinstance(error, DatabaseRefused | BeyondLimits):
         logger.error("the database has refused a statement", exc_info=error)
     if isinstance(error, DatabaseUnavailable):
@@ -38,13 +50,6 @@ def problem(error: Exception) -> Response:
         logger.warning("%s %r", error, shortened(str(error.__cause__)))
     if isinstance(error, BadCredentials) and error.__cause__:
         logger.info("credentials refused: %s", type(error.__cause__).__name__)
-    body = {
-        "type": _type(error),
-        "title": error.title,
-        "status": error.status,
-        "detail": str(error),
-    } | {member: getattr(error, member) for member in error.members}
-    return Answer(body, error.status, error.headers, media_type="application/problem+json")
 
 
 async def unrouted(request: Request, error: Exception) -> Response:

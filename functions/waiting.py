@@ -26,13 +26,13 @@ TICK = 0.02
 SLOWEST = 0.5
 """Seconds between two looks for somebody who has waited for long."""
 
+MAX_LOOKS_APART = 2
+"""How many workflows are looked at alone at the same time, so that others find a connection."""
+
 
 class Leaving(TimeoutError):
     """The server is about to end, so nobody can wait here any longer."""
 
-
-APART = 2
-"""Workflows that are looked at alone at the same time, so that they take no more connections."""
 
 NOTHING = Version("", finished=False)
 """What somebody has seen who has not looked yet."""
@@ -63,7 +63,7 @@ class Watch:
         self._looking: asyncio.Task[None] | None = None
         self._costly: set[str] = set()
         self._apart: set[asyncio.Task[None]] = set()
-        self._few = asyncio.Semaphore(APART)
+        self._few = asyncio.Semaphore(MAX_LOOKS_APART)
 
     async def change(self, workflow_id: str, seen: Version = NOTHING) -> Version | None:
         """Wait until the workflow is no longer as `seen`; None when it does not exist.
