@@ -246,7 +246,7 @@ class KeyReused(FunctionError):
 
 
 class HeadersTooLarge(FunctionError):
-    """The request line and the headers may have {limit} bytes in all, and be {count} headers."""
+    """The request line and the headers may have {limit} bytes, and there may be {count} headers."""
 
     status = 431
     title = "Headers too large"

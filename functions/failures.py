@@ -14,7 +14,7 @@ characters, or holds anything else, may be a message."""
 UNNAMED = "Error"
 
 MOST_MESSAGE_CHARACTERS = 10_000
-"""Of a message that is shown: much longer than what people read, and an answer stays small."""
+"""The longest message that is shown: much more than people read, and an answer stays small."""
 
 MOST_NUMBER = 2**31 - 1
 """The numbers of steps and attempts are integers of Postgres."""

@@ -12,22 +12,25 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from .errors import FunctionError, HeadersTooLarge, MalformedRequest
 
 MAX_HEADER_BYTES = 64 * 1024
-"""Of the request line and all headers: several times what proxies and platforms let through."""
+"""The most that the request line and all headers may have: several times what proxies and platforms
+let through."""
 
 MAX_HEADERS = 100
-"""Ten times what a browser sends; proxies usually stop here, too."""
+"""The most headers of a request: ten times what a browser sends; many proxies have this limit."""
 
 HEADER_SECONDS = 10.0
-"""From the first byte of a request, or from connecting, to the end of its headers."""
+"""The longest time from connecting, or from the first byte of a request, until its headers end."""
 
 LINGER_SECONDS = 2.0
-"""How long what a refused client still sends is thrown away: a reset would cost it the answer."""
+"""How long a refused client may go on to send, which is thrown away. Without that, the connection
+would be reset, and the client would lose the answer."""
 
 PIECE_BYTES = 16 * 1024
-"""What is parsed at once, so that little is parsed of what is refused."""
+"""The most that is parsed at once, so that little is parsed of what is refused."""
 
 MAX_UNMEASURED_BYTES = MAX_HEADER_BYTES - PIECE_BYTES
-"""A head is not longer than this and the piece in which it began, so it need not be measured."""
+"""A complete head of which no more bytes were counted is not measured: even with those of the piece
+in which it began, which are not counted, it has no more than MAX_HEADER_BYTES."""
 
 
 class LimitedHttp(HttpToolsProtocol):

@@ -463,7 +463,7 @@ class Workflow(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a row holds, and how large that is if it is too large to be read; then it is None."""
+    """A value of a row; one that is too large to be read is None, beside its size."""
 
     value: Any
     bytes: int | None = None

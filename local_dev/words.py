@@ -10,13 +10,14 @@ from contextlib import suppress
 from threading import Thread
 
 KEPT_BYTES = 65_536
-"""A traceback fits in; what the process prints while it runs is not collected."""
+"""How much is kept of what a process has printed last: enough for a traceback."""
 
 SHOWN_CHARACTERS = 1_000
-"""A sentence fits in; the page shows no more of a line without an end."""
+"""How much of a line the page shows: enough for a sentence."""
 
 PASSING_SECONDS = 2.0
-"""How long the rest of a dead process's words may take, which a child of its may keep open."""
+"""How long the last words of a process that has ended are waited for: a child that it has left may
+keep its stderr open."""
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 """A colour, as Python gives to the tracebacks on a terminal."""

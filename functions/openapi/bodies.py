@@ -84,7 +84,7 @@ SCHEMAS: dict[str, Schema] = {
         application_version=TEXT_OR_NULL,
         links=component("Links"),
     ),
-    "Told": record(progress=ANYTHING)
+    "Told": {"required": ["progress"]}
     | maybe(
         progress=ANYTHING,
         progress_bytes=BYTES | {"description": "Only if it is too large; then it is null."},

@@ -156,8 +156,7 @@ RUN = {
 
 def test_arguments_and_results_are_typed() -> None:
     """As the worker has published them; a result belongs to the workflow's name."""
-    described = valid(shipped())
-    run = RUN
+    described, run = valid(shipped()), RUN
 
     assert fits(described, "GreetingArguments", {"name": "World"})
     assert not fits(described, "GreetingArguments", {"name": 1})
