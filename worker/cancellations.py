@@ -6,22 +6,28 @@ here, and Postgres is asked, once for all, which of these runs their executions 
 those that are cancelled, taken over or deleted. Only then their waits end, with what DBOS raises at
 the next step. Nothing is recorded of such a wait: a run that is resumed waits again, until the same
 time.
+
+A run may also wait in a child that it has called directly, and that is not cancelled. Then both
+executions end, and the child has stopped without an end: it is enqueued again (`orphans`), and goes
+on by itself.
 """
 
+import functools
 import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbos import error as dbos_error
 from dbos._utils import LoopAwareEvent
 from sqlalchemy import Engine
 
 from . import tables
-from .waiters import Run, executed, waited_for
+from .blocks import block, within
+from .waiters import Run, callers, executed, waited_for
 
 LOOK_SECONDS = 0.75
 """From one look to the next while anything waits, so that what is cancelled ends within a second.
@@ -36,13 +42,54 @@ class Ending:
     error: BaseException | None = None
 
     def end(self, error: BaseException) -> None:
-        """Have who waits raise an error."""
-        self.error = error
+        """Have who waits raise an error, unless it raises one already."""
+        self.error = self.error or error
         self.set()
 
     def set(self) -> None:
         """Have who waits go on."""
         raise NotImplementedError
+
+
+class CallerLost(dbos_error.DBOSBaseException):
+    """Ends the execution of a child, and of those between, whose caller was lost."""
+
+    def __init__(self, caller: Run, error: BaseException) -> None:
+        self.caller, self.error = caller, error
+        super().__init__(str(error))
+
+
+class Called(NamedTuple):
+    """A wait that ends with a caller of the run that waits."""
+
+    caller: Run
+    ending: Ending
+
+    def end(self, error: BaseException) -> None:
+        """Have who waits raise what no execution takes for its own end, but that of the caller."""
+        self.ending.end(CallerLost(self.caller, error))
+
+
+def caller_ended(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Make of DBOS's way to record an outcome one that tells a caller why it ends."""
+
+    @functools.wraps(make)
+    def get_workflow_invocation(dbos: Any, status: Any, *args: Any, **more: Any) -> Any:
+        invoke = make(dbos, status, *args, **more)
+        told = functools.partial(_told, status["workflow_uuid"])
+        return lambda function: invoke(within(told, function))
+
+    return get_workflow_invocation
+
+
+@block
+def _told(workflow_id: str) -> Iterator[None]:
+    try:
+        yield
+    except CallerLost as lost:
+        if lost.caller.workflow_id == workflow_id:
+            raise lost.error from None
+        raise
 
 
 class Cancellations:
@@ -51,7 +98,7 @@ class Cancellations:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._changed = threading.Condition()
-        self._waits: defaultdict[Run, set[Ending]] = defaultdict(set)
+        self._waits: defaultdict[Run, set[Ending | Called]] = defaultdict(set)
 
     def start(self) -> None:
         """Look in a thread from now on, as long as anything waits."""
@@ -79,16 +126,19 @@ class Cancellations:
         if run is None:
             yield
             return
+        endings = {run: ending} | {each: Called(each, ending) for each in callers()}
         with self._changed:
-            self._waits[run].add(ending)
+            for each, its_ending in endings.items():
+                self._waits[each].add(its_ending)
             self._changed.notify()
         try:
             yield
         finally:
             with self._changed:
-                self._waits[run].discard(ending)
-                if not self._waits[run]:
-                    del self._waits[run]
+                for each, its_ending in endings.items():
+                    self._waits[each].discard(its_ending)
+                    if not self._waits[each]:
+                        del self._waits[each]
         if ending.error:
             raise ending.error
 
@@ -112,10 +162,14 @@ class Cancellations:
             # What begins to wait later may do so for a run that was resumed meanwhile.
             waits = {run: [*endings] for run, endings in self._waits.items()}
         runs = list(waits)
-        for number, cancelled in self._lost(runs):
-            run = runs[number - 1]
-            for ending in waits[run]:
-                ending.end(_error(run.workflow_id, cancelled=cancelled))
+        ends = [
+            (ending, _error(runs[number - 1].workflow_id, cancelled=cancelled))
+            for number, cancelled in self._lost(runs)
+            for ending in waits[runs[number - 1]]
+        ]
+        # A child that is cancelled with its caller ends as one that is cancelled.
+        for ending, error in sorted(ends, key=lambda each: isinstance(each[0], Called)):
+            ending.end(error)
 
     def _lost(self, runs: list[Run]) -> Iterable[Any]:
         if not runs:

@@ -35,6 +35,7 @@ from dbos._sys_db_postgres import PostgresSystemDatabase
 
 from . import (
     callers,
+    cancellations,
     children,
     failures,
     foreign,
@@ -357,6 +358,8 @@ def end_waits_of_lost_runs(runs: Cancellations) -> None:
         replace(module, "time", functools.partial(sleeps.time_with, run_of))
         replace(module, "asyncio", functools.partial(sleeps.asyncio_with, run_of))
     replace(_core.WorkflowHandleFuture, "_get_result", sleeps.futures)
+    replace(_core, "_dropping_datasource_checkpoints", waiters.called)
+    replace(_core, "_get_wf_invoke_func", cancellations.caller_ended)
 
 
 def leave_out_what_is_held() -> None:

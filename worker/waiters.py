@@ -1,7 +1,9 @@
 """For which run a wait is, so that it can be ended with the run.
 
-What a step in flight waits for is the step's own, and ends when the step wants it to. The pause
-before a further attempt at a step is a wait of the run.
+A child that is called directly is executed in the thread or the task of its parent, which cannot
+end before: while the child waits, so does its parent. What a step in flight waits for is the step's
+own, and ends when the step wants it to. The pause before a further attempt at a step is a wait of
+the run.
 """
 
 import functools
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 
 from dbos._context import get_local_dbos_context
 
+from .blocks import block, within
 from .waits import Waiter
 
 
@@ -28,6 +31,9 @@ RunOf = Callable[[], Run | None]
 
 _waited_for: ContextVar[Run | None] = ContextVar("waited_for", default=None)
 
+_callers: ContextVar[tuple[Run, ...]] = ContextVar("callers", default=())
+"""The runs that go on when the one that is executed here has ended, since they have called it."""
+
 
 def waited_for() -> Run | None:
     """The run for which a method of DBOS waits that makes this call."""
@@ -42,12 +48,40 @@ def executed() -> Run | None:
     return Run(context.workflow_id, context.owner_xid)
 
 
+def callers() -> tuple[Run, ...]:
+    """The runs that have called the one whose code makes this call, or each other."""
+    return _callers.get()
+
+
 def attempted() -> Run | None:
     """The run of the step that is about to be attempted again."""
     context = get_local_dbos_context()
     if context is None or not context.workflow_id:
         return None
     return Run(context.workflow_id, context.owner_xid)
+
+
+def called(wrap: Callable[..., Callable[[], Any]]) -> Callable[..., Callable[[], Any]]:
+    """Make of DBOS's wrapper of a workflow's body one that knows who has called it directly."""
+
+    @functools.wraps(wrap)
+    def wrap_called(dbos: Any, function: Any) -> Callable[[], Any]:
+        caller = executed()  # Whoever executes what was enqueued or started is in its context.
+        call = functools.partial(_called_by, caller, callers())
+        return within(call, wrap(dbos, function))
+
+    return wrap_called
+
+
+@block
+def _called_by(caller: Run | None, its_callers: tuple[Run, ...]) -> Iterator[None]:
+    own = executed()
+    is_called = caller and own and caller.workflow_id != own.workflow_id
+    token = _callers.set((*its_callers, caller) if caller and is_called else ())
+    try:
+        yield
+    finally:
+        _callers.reset(token)
 
 
 @contextmanager

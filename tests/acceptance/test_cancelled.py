@@ -35,6 +35,8 @@ TIMEOUTS = "select workflow_uuid, output from dbos.operation_outputs order by 1"
 
 WAITS_BEGUN = "select count(*) from dbos.operation_outputs where function_name = 'DBOS.sleep'"
 
+CHILD = "select workflow_uuid from dbos.workflow_status where parent_workflow_id = %s"
+
 RUNNING = "select count(*) from dbos.workflow_status where name = %s and status = 'PENDING'"
 
 
@@ -123,6 +125,24 @@ def test_what_is_resumed_waits_again_until_the_same_time(workers: Fleet, workflo
 
     assert timeout == resumed
     assert result(workers, run) == '"went"'
+
+
+@pytest.mark.parametrize("kind", ["", "_async"], ids=["sync", "async"])
+def test_what_waits_in_children_that_it_calls_ends_alone(workers: Fleet, kind: str) -> None:
+    """The children are not cancelled, and go on without it, to where they waited."""
+    process = workers.start()
+    parent = workers.enqueue(f"calls_twice{kind}", child="the-child")
+    process.wait_until(lambda: workers.query(WAITS_BEGUN) == [(1,)])
+
+    with workers.client() as client:
+        client.cancel_workflow(parent)
+    process.wait_until(lambda: ended(process) == 1)
+    process.wait_until(lambda: process.said("enqueued again: 2"))
+    workers.send(workers.query(CHILD, "the-child")[0][0], "go")
+    process.wait_until(lambda: workers.status("the-child") == "SUCCESS")
+
+    assert workers.status(parent) == "CANCELLED"
+    assert result(workers, "the-child") == '"True"'
 
 
 def test_what_is_resumed_is_not_taken_for_asleep_before_it_sleeps(workers: Fleet) -> None:

@@ -817,6 +817,17 @@ def test_dbos_waits_for_a_child_in_another_thread_in_one_method() -> None:
     assert "self.future.result()" in inspect.getsource(get_result)
 
 
+def test_dbos_wraps_the_body_of_a_child_that_is_called_in_the_context_of_its_caller() -> None:
+    """And in its own context the body of what was enqueued or started."""
+    wraps, enters = "_dropping_datasource_checkpoints(", "EnterDBOSWorkflow("
+    called = inspect.getsource(_core.workflow_wrapper)
+    others = _core._execute_workflow_wthread, _core._execute_workflow_async
+
+    assert called.index(wraps) < called.index(enters)
+    for each in map(inspect.getsource, others):
+        assert each.index(enters) < each.index(wraps)
+
+
 def test_dbos_takes_the_token_from_a_run_that_is_cancelled_or_resumed() -> None:
     """So an execution knows that it has its run no longer, also when that is resumed at once."""
     for method in ("cancel_workflows", "resume_workflows"):

@@ -123,3 +123,41 @@ async def calls_forever_async(child: str) -> None:
     """Call a child that never ends."""
     with told(), SetWorkflowID(child):
         await never_ends()
+
+
+@workflow()
+def calls_twice(child: str) -> None:
+    """Call a child with a thread that calls one that waits for a signal."""
+    with told(), SetWorkflowID(child):
+        calls_one_that_waits()
+
+
+@workflow()
+def calls_one_that_waits() -> str:
+    """Call a child with a thread that waits for a signal."""
+    return waits_for_signal()
+
+
+@workflow()
+def waits_for_signal() -> str:
+    """Wait for the signal `go`."""
+    return str(DBOS.recv("go", timeout_seconds=FOREVER))
+
+
+@workflow()
+async def calls_twice_async(child: str) -> None:
+    """Call a child that calls one that waits for a signal."""
+    with told(), SetWorkflowID(child):
+        await calls_one_that_waits_async()
+
+
+@workflow()
+async def calls_one_that_waits_async() -> str:
+    """Call a child that waits for a signal."""
+    return await waits_for_signal_async()
+
+
+@workflow()
+async def waits_for_signal_async() -> str:
+    """Wait for the signal `go`."""
+    return str(await DBOS.recv_async("go", timeout_seconds=FOREVER))
