@@ -27,12 +27,12 @@ from .parts import arguments, attributes, can_be_made, cause, made, put, put_cau
 from .public import is_public
 
 LARGEST_CHARACTERS = 100_000
-"""Of the member `python`, and of each of the others. An exception is a message; what is larger is a
-document by mistake."""
+"""Length of the member `python`, and of each of the others. An exception is a message; what is
+larger is a document by mistake."""
 
 LARGEST_CAUSE_CHARACTERS = 10_000
-"""Of the message in the member `cause`, which is the same as in `python` and longer than people
-read."""
+"""Length of the message in the member `cause`, longer than people read. It stands in
+`python`, too."""
 
 
 class Stored(NamedTuple):

@@ -18,11 +18,11 @@ from .settings import MAX_RESULT_BYTES, MAX_VALUE_BYTES
 Function = Callable[..., Any]
 
 LONGEST_CHARACTER_BYTES = 6
-"""What a character takes in JSON at most: that of a control character is `\\u0001`."""
+"""Size of the longest character in JSON, which is a control character, such as `\\u0001`."""
 
-NUMBERS = 2
-"""At most so many times as long is the JSON text of DBOS as that of pydantic, which writes `1e20`
-where DBOS writes `1e+20`."""
+MOST_TIMES_LONGER = 2
+"""How many times as long as pydantic's text that of DBOS may be: pydantic writes `1e20` where DBOS
+writes `1e+20`, and nothing grows more."""
 
 
 class Limit(NamedTuple):
@@ -46,7 +46,7 @@ class Limit(NamedTuple):
         too large is written once more.
         """
         if text is not None:
-            at_most = NUMBERS * len(text)
+            at_most = MOST_TIMES_LONGER * len(text)
         elif isinstance(value, str):
             at_most = LONGEST_CHARACTER_BYTES * len(value) + 2
         else:

@@ -6,12 +6,7 @@ from typing import Any
 
 import psycopg
 from dbos import DBOS
-from psycopg.errors import (
-    DeadlockDetected,
-    DuplicateTable,
-    LockNotAvailable,
-    UniqueViolation,
-)
+from psycopg.errors import DeadlockDetected, DuplicateTable, LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Pool, event
 from sqlalchemy.exc import SQLAlchemyError

@@ -14,7 +14,6 @@ from .errors import BadDeclaration
 OWN = ("queue", "name", "signals")
 """The options that are this project's; all others are those of `DBOS.workflow`."""
 
-
 VALUES = (dict, list, set, str, tuple)
 """What describes a type in other places, and is none itself."""
 

@@ -24,10 +24,11 @@ from .public import is_public
 Function = Callable[..., Any]
 
 LARGEST_ERROR_BYTES = 1_000_000
-"""Of what a step has stored that may be what its workflow failed with; an exception is smaller."""
+"""Size of the largest error of a step that is compared with that of its workflow; what is stored of
+an exception is smaller."""
 
 MOST_STEPS = 10
-"""Failed steps, the last ones, among which is looked for that with which a workflow failed."""
+"""How many of the steps that failed last are compared with the error of their workflow."""
 
 logger = logging.getLogger("worker")
 

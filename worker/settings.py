@@ -19,10 +19,11 @@ from .errors import BadSetting
 DAY = 86400.0
 
 MAX_RESULT_BYTES = 4 * 1024 * 1024
-"""Of a workflow or a step: a function reads a result as a whole, and several at the same time."""
+"""Size of a result of a workflow or a step: a function reads results as a whole, and several at the
+same time."""
 
 MAX_VALUE_BYTES = 1024 * 1024
-"""Of an event, a message or a value of a stream: as much as the functions take in a body."""
+"""Size of an event, a message or a value of a stream: as much as the functions take in a body."""
 
 EXECUTOR_ID = r"[A-Za-z0-9._:@-]{1,200}"
 
