@@ -1,5 +1,6 @@
 """Read a request's body: JSON, strictly, and not without limits."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from .errors import (
     BadHeader,
     BodyTooLarge,
+    BodyTooSlow,
     InvalidArguments,
     MalformedBody,
     UnsupportedEncoding,
@@ -17,6 +19,13 @@ from .errors import (
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
+
+BODY_SECONDS = 30.0
+"""Time for a whole body, which is enough at 35 KB per second: whoever sends one byte after another
+would keep a connection, of which a machine has not many."""
+
+MAX_QUICK_BYTES = 64 * 1024
+"""What takes a few milliseconds to parse; more, in a thread, does not keep other requests waiting."""
 
 LENGTH = re.compile("[0-9]{1,20}")
 """As many digits as 64 bits have: Python refuses to read some thousands, and nobody sends them."""
@@ -27,11 +36,12 @@ LARGEST_BATCH = 1000
 async def json_value(request: Request) -> Any:
     """The JSON value in the body.
 
-    Raises BadHeader, BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType, MalformedBody.
+    Raises BadHeader, BodyTooLarge, BodyTooSlow, UnsupportedEncoding, UnsupportedMediaType,
+    MalformedBody.
     """
     body = await _read(request)
     _check_representation(request)
-    return _parse(body)
+    return await _parsed(body)
 
 
 async def json_calls(request: Request) -> dict[str, dict[str, Any]]:
@@ -44,7 +54,7 @@ async def json_calls(request: Request) -> dict[str, dict[str, Any]]:
     if not body:
         return {"": {}}
     _check_representation(request)
-    value = _parse(body)
+    value = await _parsed(body)
     if isinstance(value, list) and not 1 <= len(value) <= LARGEST_BATCH:
         message = f"has to have 1 to {LARGEST_BATCH} items"
         raise InvalidArguments(errors=[{"pointer": "", "message": message}])
@@ -60,10 +70,14 @@ async def _read(request: Request) -> bytes:
     if _announced_bytes(request) > MAX_BYTES:
         raise BodyTooLarge(limit=MAX_BYTES)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise BodyTooLarge(limit=MAX_BYTES)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise BodyTooLarge(limit=MAX_BYTES)
+    except TimeoutError as error:
+        raise BodyTooSlow(seconds=BODY_SECONDS) from error
     return bytes(body)
 
 
@@ -85,6 +99,11 @@ def _check_representation(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(media_type=media_type)
+
+
+async def _parsed(body: bytes) -> Any:
+    """The value of a body; raises MalformedBody."""
+    return _parse(body) if len(body) <= MAX_QUICK_BYTES else await asyncio.to_thread(_parse, body)
 
 
 def _parse(body: bytes) -> Any:

@@ -194,6 +194,13 @@ class WrongState(FunctionError):
     title = "Wrong state"
 
 
+class BodyTooSlow(FunctionError):
+    """The body has not arrived within {seconds:g} seconds."""
+
+    status = 408
+    title = "Body too slow"
+
+
 class BodyTooLarge(FunctionError):
     """The body is larger than {limit} bytes."""
 

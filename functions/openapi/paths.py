@@ -99,7 +99,7 @@ def _launch(typed: Typed, refused: Errors) -> dict[str, Operation]:
             either(component("Launched"), component("Batch")),
             ["Location", "Retry-After", "Idempotency-Replayed"],
         ),
-        **refused(FORBIDDEN, 404, 409, 413, 415, 422),
+        **refused(FORBIDDEN, 404, 408, 409, 413, 415, 422),
     }
     return {
         "post": _operation(
@@ -175,7 +175,7 @@ def _signals(workflows: list[Typed], refused: Errors) -> dict[str, dict[str, Ope
 def _signal(
     name: str, summary: str, body: Schema, parameters: list[str], refused: Errors
 ) -> dict[str, Operation]:
-    answers = ACCEPTED | refused(FORBIDDEN, 404, 409, 413, 415, 422)
+    answers = ACCEPTED | refused(FORBIDDEN, 404, 408, 409, 413, 415, 422)
     body = _json(body, required=True)
     return {
         "post": _operation(name, "control", summary, answers, parameters, requestBody=body),

@@ -12,7 +12,7 @@ UNAUTHENTICATED = 401
 FORBIDDEN = 403
 """For a POST only: nothing else is refused to a page of another origin."""
 
-ERRORS = (400, UNAUTHENTICATED, FORBIDDEN, 404, 405, 409, 413, 415, 422, 431, 503)
+ERRORS = (400, UNAUTHENTICATED, FORBIDDEN, 404, 405, 408, 409, 413, 415, 422, 431, 503)
 
 Component = dict[str, Any]
 

@@ -7,10 +7,12 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from functions.body import MAX_BYTES, MAX_DEPTH, json_calls
+from functions import body as functions_body
+from functions.body import MAX_BYTES, MAX_DEPTH, json_calls, json_value
 from functions.errors import (
     BadHeader,
     BodyTooLarge,
+    BodyTooSlow,
     FunctionError,
     InvalidArguments,
     MalformedBody,
@@ -163,3 +165,42 @@ def test_a_body_announced_as_too_large_is_not_waited_for() -> None:
     """Its length alone is enough."""
     with pytest.raises(BodyTooLarge):
         read(b"{}", content_length="99999999999")
+
+
+def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a byte of it comes from time to time."""
+    monkeypatch.setattr(functions_body, "BODY_SECONDS", 0.1)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+    with pytest.raises(BodyTooSlow):
+        calls_in(request)
+
+
+def test_a_large_body_keeps_nobody_waiting() -> None:
+    """A task that runs meanwhile goes on while it is parsed."""
+    body = b"[" + b"[]," * (MAX_BYTES // 4) + b"[]]"
+    ticks = 0
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0)
+            ticks += 1
+
+    async def read_beside() -> None:
+        headers = [(b"content-type", b"application/json")]
+        beside = asyncio.create_task(tick())
+        await json_value(Request({"type": "http", "method": "POST", "headers": headers}, receive))
+        beside.cancel()
+
+    asyncio.run(read_beside())
+
+    assert ticks > 0
