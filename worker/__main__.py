@@ -54,6 +54,7 @@ def main() -> None:
     """Do what the command line says, with the settings of the environment."""
     options = parse_options()
     internals.never_pickle()  # Before anything is read, whatever the command.
+    internals.refuse_a_name_twice()  # Before the workflows are imported.
     settings = Settings.from_env(os.environ)
     check_database(settings.database_url)
     if options.command == "migrate":

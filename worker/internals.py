@@ -44,6 +44,7 @@ from . import (
     limits,
     lost,
     messages,
+    misuse,
     operations,
     order,
     outcomes,
@@ -94,6 +95,11 @@ def never_pickle() -> None:
     replace(DefaultSerializer, "deserialize", foreign.never_unpickling)
     replace(DefaultSerializer, "serialize", foreign.never_pickling)
     replace(_datasource, "DBOSDefaultSerializer", foreign.portable_by_default)
+
+
+def refuse_a_name_twice() -> None:
+    """DBOS only warns in one file, and the second workflow takes over the runs of the first."""
+    replace(_dbos.DBOSRegistry, "register_wf_function", misuse.one_of_a_name)
 
 
 def refuse_foreign_arguments() -> None:

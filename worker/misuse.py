@@ -1,15 +1,16 @@
 """What people write by mistake around `@workflow()`, and the sentence that tells them so."""
 
 import difflib
+import functools
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dbos import DBOS
 
 from . import places
-from .errors import BadDeclaration
+from .errors import BadDeclaration, DuplicateWorkflow
 
 OWN = ("queue", "name", "signals")
 """The options that are this project's; all others are those of `DBOS.workflow`."""
@@ -76,3 +77,24 @@ def _unknown(options: Mapping[str, object]) -> Iterator[str]:
             close = difflib.get_close_matches(option, known, n=1)
             meant = f"did you mean {close[0]}?" if close else f"it knows {', '.join(known)}"
             yield f"has no option {option!r}; {meant}"
+
+
+def one_of_a_name(register: Callable[..., None]) -> Callable[..., None]:
+    """Make of `register_wf_function` one that raises DuplicateWorkflow for a name that is taken.
+
+    Steps may have the names of others: DBOS registers each as a workflow `<temp>.name`.
+    """
+
+    @functools.wraps(register)
+    def register_once(registry: Any, name: str, workflow: Callable[..., Any]) -> None:
+        other = registry.workflow_info_map.get(name)
+        if other and not name.startswith("<temp>."):
+            first, second = (inspect.unwrap(each) for each in (other, workflow))
+            if first is second:
+                refuse("already is @DBOS.workflow(): leave that decorator out")
+            raise DuplicateWorkflow(
+                name=name, first=places.of_function(first), second=places.of_function(second)
+            )
+        register(registry, name, workflow)
+
+    return register_once

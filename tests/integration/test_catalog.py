@@ -9,7 +9,9 @@ from types import ModuleType
 
 import psycopg
 import pytest
+from dbos import _dbos
 
+from worker import internals
 from worker.catalog import Entry, create, publish
 from worker.declarations import find_workflows
 from worker.errors import (
@@ -43,6 +45,15 @@ def make_package(
         return import_module(name)
 
     return make
+
+
+@pytest.fixture
+def names_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a worker, with nothing of other tests; afterwards as before."""
+    monkeypatch.setattr(_dbos, "_dbos_global_registry", None)
+    name = "register_wf_function"
+    monkeypatch.setattr(_dbos.DBOSRegistry, name, getattr(_dbos.DBOSRegistry, name))
+    internals.refuse_a_name_twice()
 
 
 def test_every_module_is_found_by_itself(make_package: MakePackage) -> None:
@@ -81,6 +92,50 @@ def test_two_files_with_a_workflow_of_one_name_are_refused(make_package: MakePac
 
     with pytest.raises(BrokenModule, match=r"two cannot be loaded: .*one\.py and .*two\.py"):
         find_workflows(package)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "@workflow()\ndef twin() -> None: ...",
+        "@workflow(name='twin')\ndef other() -> None: ...",
+        "@DBOS.workflow(name='twin')\ndef private() -> None: ...",
+    ],
+)
+def test_a_name_that_is_taken_in_the_same_file_is_refused(
+    make_package: MakePackage, names_are_taken_once: None, second: str
+) -> None:
+    """Python and DBOS would keep the second one, without an error."""
+    package = make_package(
+        one=f"from dbos import DBOS\n@workflow()\ndef twin() -> None: ...\n{second}"
+    )
+
+    with pytest.raises(DuplicateWorkflow, match=r"'twin': \S*one\.py:3 and \S*one\.py:5; give"):
+        find_workflows(package)
+
+
+def test_a_workflow_that_is_decorated_twice_is_refused(
+    make_package: MakePackage, names_are_taken_once: None
+) -> None:
+    """Inside of the one that is published there would be a child of the same name."""
+    package = make_package(
+        one="from dbos import DBOS\n@workflow()\n@DBOS.workflow()\ndef twice() -> None: ..."
+    )
+
+    with pytest.raises(BadDeclaration, match=r"one\.py:3: @workflow already is @DBOS\.workflow"):
+        find_workflows(package)
+
+
+def test_steps_of_one_name_are_not_refused(
+    make_package: MakePackage, names_are_taken_once: None
+) -> None:
+    """Two files may each have a step `reserve`."""
+    step = "from dbos import DBOS\n@DBOS.step()\ndef reserve() -> None: ..."
+    package = make_package(one=step, two=f"{step}\n@workflow()\ndef job() -> None: ...")
+
+    entries = find_workflows(package)
+
+    assert [entry.name for entry in entries] == ["job"]
 
 
 @pytest.mark.parametrize(
