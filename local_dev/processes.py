@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,9 @@ PAUSE = 5.0
 PATIENCE = 10.0
 """Seconds that a process has to stop."""
 
+INSTALLED = Path(sysconfig.get_path("purelib"))
+"""Where `uv add` puts packages. Its own time changes with each, later than `uv.lock` does."""
+
 TRACEBACK = "Traceback (most recent call last):"
 """What Python says before anything else of a process whose modules it cannot import."""
 
@@ -45,10 +49,12 @@ class Process:
         code: str,
         environ: Mapping[str, str],
         pid_files: Path,
+        installed: Path = INSTALLED,
     ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *command]
         self.code = Path(code).resolve()
+        self._installed = installed
         self._environ = {**os.environ, **environ}
         self._pid_file = pid_files / f"{name}.pid"
         self._end_file = pid_files / f"{name}.end"
@@ -66,7 +72,8 @@ class Process:
     def look(self, changed: Iterable[Path]) -> None:
         """Start again if one of the `changed` files is its code, or if it has ended.
 
-        What could not even be loaded is not started again before its code has changed.
+        What could not even be loaded is not started again before its code has changed, or what
+        is installed.
         """
         rested = time.monotonic() - self._started_at >= PAUSE
         if any(path.is_relative_to(self.code) for path in changed):
@@ -80,7 +87,7 @@ class Process:
         else:
             if self._pid_file.exists():
                 self._tell_end()
-            if rested and not self._unloadable:
+            if rested and (not self._unloadable or self._installed_at() != self._loaded_at):
                 logger.info("%s: starting it again", self.name)
                 self._start()
 
@@ -96,8 +103,13 @@ class Process:
         )
         self._words.listen()
         self._unloadable = False
+        self._loaded_at = self._installed_at()
         self._started_at = time.monotonic()
         _write(self._pid_file, str(self._process.pid))
+
+    def _installed_at(self) -> int:
+        """When a package was added or removed, in nanoseconds."""
+        return self._installed.stat().st_mtime_ns
 
     def _tell_end(self) -> None:
         """Log how it has ended, and write it down for the page."""
