@@ -209,6 +209,8 @@ def refusal(value: Any, what: str, reason: Reason, remedy: str) -> Exception:
     It begins as DBOS's own does if DBOS would have refused the value, too.
     """
     has = f"is {a(type(value).__name__)}"
+    if inspect.iscoroutine(value):
+        remedy = "await it"
     if isinstance(reason, ValidationError):
         problem = f"{has} that does not fit ({told(reason)})"
     elif isinstance(reason, Exception):

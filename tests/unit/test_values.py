@@ -6,6 +6,7 @@ import enum
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import count
@@ -280,6 +281,16 @@ def test_what_is_no_json_is_refused_as_dbos_does(value: Any, start: str) -> None
 def test_what_others_have_recorded_is_read(hint: Any, stored: Any, value: str) -> None:
     """Also what does not fit, since the first execution was given it, too."""
     assert str(form(hint).load(stored)) == value
+
+
+def test_a_forgotten_await_is_told() -> None:
+    """It is the first mistake in async code, and the type of a coroutine says nothing of it."""
+
+    async def step() -> int:
+        return 1
+
+    with closing(step()) as forgotten, pytest.raises(ValueLost, match=r"a coroutine .*: await it$"):
+        form(int).dump(forgotten, "the result")
 
 
 def test_what_is_accepted_is_a_copy() -> None:
