@@ -25,7 +25,7 @@ BODY_SECONDS = 30.0
 would keep a connection, of which a machine has not many."""
 
 MAX_QUICK_BYTES = 64 * 1024
-"""What takes a few milliseconds to parse; more, in a thread, does not keep other requests waiting."""
+"""What takes some milliseconds to parse; more is parsed in a thread, beside other requests."""
 
 LENGTH = re.compile("[0-9]{1,20}")
 """As many digits as 64 bits have: Python refuses to read some thousands, and nobody sends them."""
