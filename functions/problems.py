@@ -42,8 +42,10 @@ def problem(error: Exception) -> Response:
 
 def _log(error: FunctionError) -> None:
     """Log what callers may not read of an error."""
-    if isinstance(error, DatabaseRefused | BeyondLimits):
+    if isinstance(error, DatabaseRefused):
         logger.error("the database has refused a statement", exc_info=error)
+    if isinstance(error, BeyondLimits):
+        logger.info("beyond the limits of the database: %s", _reason(error.__cause__))
     if isinstance(error, DatabaseUnavailable):
         logger.warning("database unavailable: %s", _reason(error.__cause__))
     if isinstance(error, UnusableSchema):
