@@ -6,18 +6,24 @@ Times are those of Postgres, in milliseconds as in the tables.
 from psycopg.sql import SQL
 from sqlalchemy import text
 
-DEAD = """
+MOST_DEAD = 500
+"""How many dead executors are taken over at once, each of them a lock: Postgres has room for a few
+thousand, for all its sessions. Others have their turn at the next look."""
+
+DEAD = f"""
 with executors as materialized (
-    select distinct executor_id
+    select distinct coalesce(executor_id, '') as executor_id
     from dbos.workflow_status
-    where status = 'PENDING' and executor_id <> %(executor)s
+    where status = 'PENDING' and executor_id is distinct from %(executor)s
         and coalesce(application_name, %(application)s) = %(application)s
 )
 select executor_id
 from executors
 where pg_try_advisory_xact_lock(hashtextextended(%(prefix)s || executor_id, 0))
+limit {MOST_DEAD}
 """
-"""The executors that have something to execute but no lease; for this transaction it is ours."""
+"""The executors that have something to execute but no lease; for this transaction it is ours. A row
+without an executor is nobody's, and would hold a place of its queue for ever."""
 
 PUT_BACK = """
 update dbos.workflow_status w set
@@ -32,7 +38,9 @@ update dbos.workflow_status w set
     application_version = version,
     recovery_attempts = attempts,
     queue_name = case when not given_up then coalesce(w.queue_name, '_dbos_internal_queue') end,
-    deduplication_id = case when not given_up then w.deduplication_id end,
+    deduplication_id = case
+        when not given_up and w.queue_name is not null then w.deduplication_id
+    end,
     delay_until_epoch_ms = case
         when not given_up and delay > 0 then (extract(epoch from now()) * 1000)::bigint + delay
         else w.delay_until_epoch_ms
@@ -61,7 +69,8 @@ released as (
 """What DBOS does to recover a workflow, or to give it up, for many at once.
 
 A row that somebody has locked, as a frozen worker may have, is left for the next time, and so is
-what follows a thousand others.
+what follows a thousand others. What was in no queue has no duplicates, and must find none in that
+of DBOS, where an error would keep all others from being put back.
 """
 
 ALL = SQL("true")
@@ -92,7 +101,7 @@ def _got_further(run: str) -> str:
 
 GOT_FURTHER = _got_further("s")
 
-FORGIVEN = SQL(f"case when {GOT_FURTHER} then 0 else s.recovery_attempts - 1 end")
+FORGIVEN = SQL(f"case when {GOT_FURTHER} then 0 else greatest(s.recovery_attempts, 1) - 1 end")
 """The attempts to execute a workflow since it last got a step further, without this one."""
 
 AT_ONCE = SQL("0::bigint")
@@ -196,7 +205,7 @@ with executing as materialized (
     select r.workflow_uuid, r.executor_id, {_waits("r")} as waits,
         r.recovery_attempts >= {SUSPECT} and not {_got_further("r")} as suspect
     from dbos.workflow_status r
-    where r.status = 'PENDING' and r.executor_id = any(%(executors)s)
+    where r.status = 'PENDING' and coalesce(r.executor_id, '') = any(%(executors)s)
         and coalesce(r.application_name, %(application)s) = %(application)s
         and not {_waits("r", slack_ms=0)}
 ),
@@ -216,7 +225,7 @@ lost as materialized (
     from dbos.workflow_status s
     left join executing e using (workflow_uuid)
     left join together t on t.executor_id = e.executor_id
-    where s.status = 'PENDING' and s.executor_id = any(%(executors)s)
+    where s.status = 'PENDING' and coalesce(s.executor_id, '') = any(%(executors)s)
         and coalesce(s.application_name, %(application)s) = %(application)s
     order by s.recovery_attempts desc
     limit 1000
@@ -243,7 +252,7 @@ judged as (
 counted as (
     select *, case
         when verdict = 'forgiven' and got_further then 0
-        when verdict = 'forgiven' then greatest(claims - 1, 0)
+        when verdict = 'forgiven' then greatest(claims, 1) - 1
         when verdict in ('first', 'long') then 1
         when verdict in ('shared', 'doubtful') then
             least(claims, greatest(claims - 1, {SUSPECT} + 1))
@@ -457,6 +466,7 @@ with moved as (
         owner_xid = null,
         started_at_epoch_ms = null,
         queue_name = coalesce(queue_name, '_dbos_internal_queue'),
+        deduplication_id = case when queue_name is not null then deduplication_id end,
         updated_at = (extract(epoch from now()) * 1000)::bigint
     where status in ('PENDING', 'ENQUEUED', 'DELAYED')
         and coalesce(application_name, %(application)s) = %(application)s
@@ -493,20 +503,20 @@ where exists (select from catalog.deliveries where workflow_uuid = %(workflow)s)
 
 DELIVERIES = """
 with recursive origins as (
-    select %(workflow)s::text as workflow_uuid, 0 as generation
-    union all
-    select w.forked_from, o.generation + 1
+    select %(workflow)s::text as workflow_uuid
+    union
+    select w.forked_from
     from origins o
     join dbos.workflow_status w using (workflow_uuid)
     where w.forked_from is not null
         and not exists (select from catalog.deliveries d where d.workflow_uuid = o.workflow_uuid)
 )
-select d.place, d.number, d.tickets, d.cancelled_after, o.generation > 0 as inherited
+select d.place, d.number, d.tickets, d.cancelled_after, d.workflow_uuid <> %(workflow)s as inherited
 from origins o
 join catalog.deliveries d using (workflow_uuid)
 """
 """The order of a run; as long as it has recorded none, that of the run from which it was forked,
-and so on."""
+and so on. `union` ends that where a run is, by its row, forked from itself."""
 
 RECORD_DELIVERIES = text("""
 with others as (
@@ -553,6 +563,9 @@ limit %(limit)s
 
 TRIED_SECONDS = 60
 """How long the claim leaves out a run that did not replay, so that it costs next to nothing."""
+
+MOST_ATTEMPTS = 2**31
+"""What no run ever reaches: it is given up long before."""
 
 RECENTLY_TRIED = f"""
     select u.workflow_uuid from catalog.unreplayable u
@@ -628,16 +641,18 @@ HAS_CATALOG = text("select to_regclass('catalog.unreplayable') is not null")
 NOT_HELD = text(f"""
     (dbos.workflow_status.status <> 'ENQUEUED' or dbos.workflow_status.workflow_uuid not in (
         {RECENTLY_TRIED}
-    ))
+    ) and coalesce(dbos.workflow_status.recovery_attempts, 0) < {MOST_ATTEMPTS})
 """)
 """A condition of DBOS's claims. `not in` is what Postgres looks up in memory for each row, and
-does not join; so the order and the limit of the claim still come from an index."""
+does not join; so the order and the limit of the claim still come from an index. A row with more
+attempts than can be counted would fail the claim of all others."""
 
 PUT_ASIDE = text("""
     with released as (
         update dbos.workflow_status set
             status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
             queue_name = coalesce(queue_name, '_dbos_internal_queue'),
+            deduplication_id = case when queue_name is not null then deduplication_id end,
             recovery_attempts = greatest(recovery_attempts - 1, 0),
             updated_at = (extract(epoch from now()) * 1000)::bigint
         where workflow_uuid = :workflow_id and owner_xid = :owner and status = 'PENDING'
