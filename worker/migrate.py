@@ -32,7 +32,14 @@ FUNCTIONS = SQL("""
     grant usage on schema dbos, catalog to {role};
     grant select on catalog.workflows, dbos.queues, dbos.application_versions to {role};
     grant select on catalog.ended to {role};
-    grant select, insert, update (
+    grant select, insert (
+        workflow_uuid, status, name, authenticated_user, assumed_role, authenticated_roles,
+        executor_id, created_at, updated_at, application_version, application_id, class_name,
+        config_name, recovery_attempts, queue_name, workflow_timeout_ms,
+        workflow_deadline_epoch_ms, deduplication_id, priority, queue_partition_key, owner_xid,
+        creator_xid, parent_workflow_id, serialization, delay_until_epoch_ms, attributes,
+        schedule_name, debounce_deadline_epoch_ms, is_debounced, application_name
+    ), update (
         creator_xid, status, owner_xid, queue_name, deduplication_id, recovery_attempts,
         started_at_epoch_ms, updated_at, completed_at, workflow_deadline_epoch_ms
     ) on dbos.workflow_status to {role};
@@ -46,7 +53,8 @@ FUNCTIONS = SQL("""
     grant select, update (tried_at) on catalog.unreplayable to {role};
 """)
 """To launch, cancel, resume, signal and read: no DDL, no deleting, no arguments, no results of
-steps, and no changes but those that cancelling and resuming make."""
+steps, and no changes but those that cancelling and resuming make. A row is inserted with what DBOS
+inserts: not as the fork of another, nor as one that has used up the rate of its queue."""
 
 INDEX = """
 do $$ begin
@@ -110,6 +118,7 @@ def _migrate(database_url: str, worker_role: str | None, functions_role: str | N
                 privileges.grant_rows(connection, worker_role)
                 connection.execute(WORKER.format(role=Identifier(worker_role)))
             if functions_role:
+                privileges.withdraw_inserts(connection, functions_role)
                 connection.execute(FUNCTIONS.format(role=Identifier(functions_role)))
         with suppress(*BUSY):  # The next one that starts does it.
             connection.execute(INDEX)

@@ -134,6 +134,8 @@ ROWS = SQL("""
 """In the schema of DBOS, a worker may do everything with rows, and nothing else. The version of the
 schema is the owner's."""
 
+INSERTS = SQL("revoke insert on dbos.workflow_status from {role}")
+
 
 def withdraw(connection: Connection) -> None:
     """Take from all but owners what would let them run code as the owner. The connection is in no
@@ -160,6 +162,15 @@ def _wait_for_ddl(connection: Connection) -> None:
 
 def grant_rows(connection: Connection, role: str) -> None:
     """Let a role do with the rows of DBOS's tables what a worker does."""
-    row = connection.execute("select current_user").fetchone()
-    if row != (role,):  # An owner would take from himself what he needs to migrate.
+    if not _is_own(connection, role):  # An owner would take from himself what he needs to migrate.
         connection.execute(ROWS.format(role=Identifier(role)))
+
+
+def withdraw_inserts(connection: Connection, role: str) -> None:
+    """Take from a role what releases before have granted: to insert all columns of a run."""
+    if not _is_own(connection, role):
+        connection.execute(INSERTS.format(role=Identifier(role)))
+
+
+def _is_own(connection: Connection, role: str) -> bool:
+    return connection.execute("select current_user").fetchone() == (role,)

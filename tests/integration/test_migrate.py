@@ -232,6 +232,24 @@ def test_a_migration_takes_back_what_earlier_releases_have_granted(
             execute(as_worker, statement)
 
 
+@pytest.mark.parametrize("column", ["forked_from", "rate_limited", "started_at_epoch_ms", "inputs"])
+def test_functions_insert_no_more_of_a_run_than_a_launch_does(
+    empty_database: str, roles: tuple[str, str], column: str
+) -> None:
+    """A run that has used up the rate of its queue in the far future would stop that for ever."""
+    _, functions_role = roles
+    migrate(empty_database)
+    execute(empty_database, f"grant insert on dbos.workflow_status to {functions_role}")
+    as_functions = acting(functions_role, empty_database)
+
+    migrate(empty_database, functions_role=functions_role)
+
+    insert = "insert into dbos.workflow_status (workflow_uuid, status"
+    execute(as_functions, f"{insert}) values ('one', 'ENQUEUED')")
+    with pytest.raises(InsufficientPrivilege):
+        execute(as_functions, f"{insert}, {column}) values ('two', 'ENQUEUED', null)")
+
+
 def test_a_trigger_that_is_being_created_is_waited_for_and_refused(
     empty_database: str, roles: tuple[str, str]
 ) -> None:
