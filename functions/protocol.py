@@ -25,6 +25,10 @@ LINGER_SECONDS = 2.0
 """How long a refused client may go on to send, which is thrown away. Without that, the connection
 would be reset, and the client would lose the answer."""
 
+UNREAD_SECONDS = 60.0
+"""How long a client may leave unread what the system does not take for it: enough for the largest
+answer at 70 KB per second. Until then it keeps a connection, and the answer in memory."""
+
 PIECE_BYTES = 16 * 1024
 """The most that is parsed at once, so that little is parsed of what is refused."""
 
@@ -45,18 +49,34 @@ class LimitedHttp(HttpToolsProtocol):
     """Bytes since a head, a piece of a body or a request ended last: part of a head or trailers."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    """Runs while something is written that the client does not read."""
+
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
         super().connection_made(transport)
         self.ws_protocol_class = None  # No function has WebSockets, whatever is installed.
+        # Else what is left of an answer would not be noticed, and to close waits for it for ever.
+        transport.set_write_buffer_limits(high=0)
         self._end_in(HEADER_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._forget_deadline()
+        self._forget_unread()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read what has been written, but not for ever."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on, since all has been read."""
+        self._forget_unread()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse `data`, as long as nothing in it is refused."""
@@ -147,6 +167,11 @@ class LimitedHttp(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
 
 def _too_large() -> HeadersTooLarge:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from functions import protocol
@@ -23,24 +23,41 @@ LONG = b"A: " + b"a" * MAX_HEADER_BYTES + b"\r\n"
 """A header that is too long for a request that has it."""
 
 
+LARGE_BYTES = 64 * 1024 * 1024
+
+
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the request's headers, and with how long its body is; /early waits for none."""
+    """Answer with the request's headers, and with how long its body is; /early waits for none.
+
+    What is at /large is more than the system takes for a client that does not read.
+    """
     if scope["type"] != "http":
         return
     request = Request(scope, receive)
+    if request.url.path == "/large":
+        await Response(b"a" * LARGE_BYTES)(scope, receive, send)
+        return
     length = 0 if request.url.path == "/early" else len(await request.body())
     told = {"length": length, "path": request.url.path, "headers": dict(request.headers)}
     await JSONResponse(told)(scope, receive, send)
 
 
 @pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Connects to a server that has this protocol."""
+def server() -> Iterator[uvicorn.Server]:
+    """A server that has this protocol."""
     config = uvicorn.Config(application, port=0, http=LimitedHttp, log_level="critical")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started)
+    yield server
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def connect(server: uvicorn.Server) -> Iterator[Connect]:
+    """Connects to the server."""
     address = server.servers[0].sockets[0].getsockname()
     opened: list[socket.socket] = []
 
@@ -51,8 +68,6 @@ def connect() -> Iterator[Connect]:
     yield open_one
     for each in opened:
         each.close()
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.fixture
@@ -312,3 +327,26 @@ def test_a_body_may_take_longer_than_a_head(connect: Connect, hurry: Hurry) -> N
 
     assert expected == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert b'{"length":1,' in one_answer(connection)
+
+
+def test_an_answer_that_is_not_read_is_not_kept(
+    server: uvicorn.Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection ends, with what is left of the answer."""
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.1)
+    connection = connect()
+
+    connection.sendall(GET.replace(b"/", b"/large", 1) + b"\r\n")
+    wait_until(lambda: server.server_state.total_requests == 1)
+
+    wait_until(lambda: not server.server_state.connections)
+
+
+def test_a_large_answer_that_is_read_is_whole(connect: Connect) -> None:
+    """However often the client makes the server wait."""
+    connection = connect()
+
+    connection.sendall(GET.replace(b"/", b"/large", 1) + b"Connection: close\r\n\r\n")
+    _, _, body = everything(connection).partition(b"\r\n\r\n")
+
+    assert len(body) == LARGE_BYTES
