@@ -336,6 +336,7 @@ def know_what_waits(runs: waits.Waits) -> None:
         replace(database, f"{name}_async", functools.partial(runs.around_async, waiter))
     replace(DBOS, "sleep", runs.sleeping)
     replace(DBOS, "sleep_async", runs.sleeping_async)
+    replace(database, "record_sleep", runs.falling_asleep)
     replace(_core, "invoke_step", runs.stepping)
 
 

@@ -17,8 +17,9 @@ import inspect
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,9 @@ MOMENT_SECONDS = 1.0
 
 LOST = (dbos_error.DBOSWorkflowCancelledError, dbos_error.DBOSWorkflowConflictIDError)
 """What DBOS raises when an execution has its run no longer."""
+
+_sleepers: ContextVar[list[str] | None] = ContextVar("sleepers", default=None)
+"""The run that a call of `DBOS.sleep` has put to sleep, once it is known, in a list."""
 
 Waiter = Callable[..., str | None]
 """Which run waits, from the arguments of a method that waits."""
@@ -186,36 +190,51 @@ class Waits:
         return invoke
 
     def sleeping(self, sleep: Callable[..., None]) -> Callable[..., None]:
-        """In place of `DBOS.sleep`, which records until when a run sleeps."""
+        """In place of `DBOS.sleep`, after which a run sleeps no longer."""
 
         @functools.wraps(sleep)
         def sleeping(*args: Any, **kwargs: Any) -> None:
-            if (run := _sleeper()) is None:
-                return sleep(*args, **kwargs)
-            self._write(run, self._change(run, sleeps=1))
-            try:
+            with self._asleep():
                 sleep(*args, **kwargs)
-            finally:
-                self._change(run, sleeps=-1)
 
         return sleeping
 
     def sleeping_async(
         self, sleep: Callable[..., Awaitable[None]]
     ) -> Callable[..., Awaitable[None]]:
-        """In place of `DBOS.sleep_async`."""
+        """In place of `DBOS.sleep_async`. Nothing is awaited here before DBOS is called: the calls
+        beside it would come in another order than in a replay that does not wait for this."""
 
         @functools.wraps(sleep)
         async def sleeping(*args: Any, **kwargs: Any) -> None:
-            if (run := _sleeper()) is None:
-                return await sleep(*args, **kwargs)
-            await self._write_async(run, self._change(run, sleeps=1))
-            try:
+            with self._asleep():
                 await sleep(*args, **kwargs)
-            finally:
-                self._change(run, sleeps=-1)
 
         return sleeping
+
+    def falling_asleep(self, record_sleep: Callable[..., float]) -> Callable[..., float]:
+        """In place of what records until when a run sleeps, or waits at most."""
+
+        @functools.wraps(record_sleep)
+        def record(database: Any, run: str, *args: Any, **kwargs: Any) -> float:
+            sleeper = _sleepers.get()
+            if sleeper is not None and kwargs.get("project_completion_time"):
+                sleeper.append(run)
+                self._write(run, self._change(run, sleeps=1))
+            return record_sleep(database, run, *args, **kwargs)
+
+        return record
+
+    @contextmanager
+    def _asleep(self) -> Iterator[None]:
+        sleeper: list[str] = []
+        token = _sleepers.set(sleeper)
+        try:
+            yield
+        finally:
+            _sleepers.reset(token)
+            for run in sleeper:
+                self._change(run, sleeps=-1)
 
     def _change(
         self,
@@ -255,12 +274,6 @@ class Waits:
 def receiver(workflow_uuid: str, *_: Any, **__: Any) -> str | None:
     """The run that waits in `recv`."""
     return workflow_uuid
-
-
-def _sleeper() -> str | None:
-    """The run whose code is about to sleep, if it is one."""
-    context = get_local_dbos_context()
-    return context.workflow_id if context and context.is_workflow() else None
 
 
 def asker(
