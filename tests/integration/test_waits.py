@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 from dbos import error as dbos_error
-from dbos._context import DBOSContext, EnterDBOSWorkflow
 
 from worker import sleeps
 from worker import waits as waits_module
@@ -125,21 +125,19 @@ def test_a_step_beside_a_wait_takes_it_back_before_it_begins(
     assert during == [(None, True)]
 
 
-def in_workflow() -> EnterDBOSWorkflow:
-    """A block of the code of the run."""
-    context = DBOSContext()
-    context.id_assigned_for_next_workflow = "one"
-    return EnterDBOSWorkflow({"name": "w"}, context)
+def fall_asleep(waits: Waits, seconds: float) -> None:
+    """Record a sleep of the run, as DBOS does."""
+    record = waits.falling_asleep(lambda *_, **__: seconds)
+    record(None, "one", 1, seconds, project_completion_time=True)
 
 
 def test_a_sleep_beside_a_step_tells_nothing(settings: Settings, waits: Waits) -> None:
     """Its row is the last one, but the run does not only sleep."""
 
     def invoke_step(*_: Any) -> None:
-        waits.sleeping(lambda _seconds: None)(60.0)
+        waits.sleeping(partial(fall_asleep, waits))(60.0)
 
-    with in_workflow():
-        waits.stepping(invoke_step)(None, SimpleNamespace(workflow_id="one"), print)
+    waits.stepping(invoke_step)(None, SimpleNamespace(workflow_id="one"), print)
 
     assert said(settings) == [(None, True)]
 
@@ -148,7 +146,8 @@ def test_a_sleep_beside_a_step_tells_nothing(settings: Settings, waits: Waits) -
 def test_a_sleep_that_is_cut_short_is_over(settings: Settings, waits: Waits, kind: str) -> None:
     """The run may be resumed, and is not asleep in the steps before it."""
 
-    def sleep(_seconds: float) -> None:
+    def sleep(seconds: float) -> None:
+        fall_asleep(waits, seconds)
         raise dbos_error.DBOSWorkflowCancelledError("cancelled")
 
     async def sleep_async(seconds: float) -> None:
@@ -157,7 +156,7 @@ def test_a_sleep_that_is_cut_short_is_over(settings: Settings, waits: Waits, kin
     async def main() -> None:
         await waits.sleeping_async(sleep_async)(600.0)
 
-    with in_workflow(), pytest.raises(dbos_error.DBOSWorkflowCancelledError):
+    with pytest.raises(dbos_error.DBOSWorkflowCancelledError):
         asyncio.run(main()) if kind == "async" else waits.sleeping(sleep)(600.0)
     waits.stepping(lambda *_: None)(None, SimpleNamespace(workflow_id="one"), print)
 
