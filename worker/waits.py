@@ -38,9 +38,6 @@ MOMENT_SECONDS = 1.0
 LOST = (dbos_error.DBOSWorkflowCancelledError, dbos_error.DBOSWorkflowConflictIDError)
 """What DBOS raises when an execution has its run no longer."""
 
-_sleepers: ContextVar[list[str] | None] = ContextVar("sleepers", default=None)
-"""The run that a call of `DBOS.sleep` has put to sleep, once it is known, in a list."""
-
 Waiter = Callable[..., str | None]
 """Which run waits, from the arguments of a method that waits."""
 
@@ -71,13 +68,25 @@ class Activity:
         return self.steps > 0 and (self.waits > 0 or self.sleeps > 0)
 
 
+@dataclass
+class Sleep:
+    """One call of `DBOS.sleep`, which may be given up while a thread still records it."""
+
+    run: str | None = None
+    """The run that it has put to sleep, once that is recorded."""
+    over: bool = False
+
+
+_sleep: ContextVar[Sleep | None] = ContextVar("sleep", default=None)
+
+
 class Waits:
     """Says which runs of this executor only wait."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._executor_id = settings.executor_id
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._runs: defaultdict[str, Activity] = defaultdict(Activity)
 
     def __call__(self, connection: Connection) -> None:
@@ -217,24 +226,35 @@ class Waits:
 
         @functools.wraps(record_sleep)
         def record(database: Any, run: str, *args: Any, **kwargs: Any) -> float:
-            sleeper = _sleepers.get()
-            if sleeper is not None and kwargs.get("project_completion_time"):
-                sleeper.append(run)
-                self._write(run, self._change(run, sleeps=1))
+            sleep = _sleep.get()
+            if sleep and kwargs.get("project_completion_time"):
+                self._write(run, self._fall_asleep(sleep, run))
             return record_sleep(database, run, *args, **kwargs)
 
         return record
 
     @contextmanager
     def _asleep(self) -> Iterator[None]:
-        sleeper: list[str] = []
-        token = _sleepers.set(sleeper)
+        sleep = Sleep()
+        token = _sleep.set(sleep)
         try:
             yield
         finally:
-            _sleepers.reset(token)
-            for run in sleeper:
-                self._change(run, sleeps=-1)
+            _sleep.reset(token)
+            self._wake(sleep)
+
+    def _fall_asleep(self, sleep: Sleep, run: str) -> TextClause | None:
+        with self._lock:
+            if sleep.over:
+                return None
+            sleep.run = run
+            return self._change(run, sleeps=1)
+
+    def _wake(self, sleep: Sleep) -> None:
+        with self._lock:
+            sleep.over = True
+            if sleep.run is not None:
+                self._change(sleep.run, sleeps=-1)
 
     def _change(
         self,

@@ -1,7 +1,8 @@
 """What a worker says of the runs that only wait, and when it takes that back."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -158,6 +159,21 @@ def test_a_sleep_that_is_cut_short_is_over(settings: Settings, waits: Waits, kin
 
     with pytest.raises(dbos_error.DBOSWorkflowCancelledError):
         asyncio.run(main()) if kind == "async" else waits.sleeping(sleep)(600.0)
+    waits.stepping(lambda *_: None)(None, SimpleNamespace(workflow_id="one"), print)
+
+    assert said(settings, waits) == []
+    assert not waits._runs
+
+
+def test_a_sleep_that_is_recorded_when_it_is_over_is_none(settings: Settings, waits: Waits) -> None:
+    """An async one that was given up may still be recorded in a thread, and would never end."""
+    recording: list[Callable[[], None]] = []
+
+    def sleep(seconds: float) -> None:
+        recording.append(partial(copy_context().run, fall_asleep, waits, seconds))
+
+    waits.sleeping(sleep)(60.0)
+    recording[0]()
     waits.stepping(lambda *_: None)(None, SimpleNamespace(workflow_id="one"), print)
 
     assert said(settings, waits) == []
