@@ -22,7 +22,7 @@ from . import tables
 from .blocks import block, within
 from .held import Mismatch, applies_to, put_aside
 from .order import Order
-from .replay import GET_RESULT, WAITS, Replay
+from .replay import GET_RESULT, WAITS, Replay, place_of_result
 
 MOST_STOPPED = 10_000
 """How many stopped runs are remembered. The oldest have nothing under way any more."""
@@ -122,10 +122,10 @@ class Mismatches:
             ctx: Any = None,
             **more: Any,
         ) -> None:
-            caller = ctx or get_local_dbos_context()
-            if caller and (replay := self._replays.get(caller.workflow_id)):
-                number = caller.function_id if ctx else caller.function_id + 1
-                self._check_name(caller.workflow_id, replay, number, GET_RESULT)
+            if place := place_of_result(ctx):
+                workflow_id, number = place
+                if replay := self._replays.get(workflow_id):
+                    self._check_name(workflow_id, replay, number, GET_RESULT)
             record(database, result_workflow_id, output, error, serialization, ctx, **more)
 
         return record_get_result

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from dbos._context import get_local_dbos_context
 
 from . import tables
 from .deliveries import Deliveries
@@ -25,6 +26,15 @@ PATCH = "DBOS.patch-"
 ORDER_SECONDS = 2.0
 """How long an operation waits for those before it to be looked at: that takes milliseconds, unless
 the code calls them in another order each time."""
+
+
+def place_of_result(ctx: Any) -> tuple[str, int] | None:
+    """The run that gets the result of another, and the number under which DBOS records that; None
+    outside of its code, as in a step, where DBOS records nothing. `ctx` is what DBOS was given."""
+    caller = ctx or get_local_dbos_context()
+    if caller is None or not (ctx or caller.is_workflow()):
+        return None
+    return caller.workflow_id, caller.function_id if ctx else caller.function_id + 1
 
 
 class Replay:

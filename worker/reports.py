@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from dbos._context import get_local_dbos_context
 from dbos._sys_db import SystemDatabase
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +19,7 @@ from . import tables
 from .blocks import block
 from .exceptions import last_cause
 from .public import is_public
+from .replay import place_of_result
 
 Function = Callable[..., Any]
 
@@ -83,11 +83,8 @@ def of_results(record: Function) -> Function:
         ctx: Any = None,
         **more: Any,
     ) -> None:
-        caller = ctx or get_local_dbos_context()
-        reference = None
-        if caller and (ctx or caller.is_workflow()):
-            number = caller.function_id if ctx else caller.function_id + 1
-            reference = f"{caller.workflow_id}/{number}"
+        place = place_of_result(ctx)
+        reference = f"{place[0]}/{place[1]}" if place else None
         with _reported(reference, f"the child {result_workflow_id!r}", error):
             record(database, result_workflow_id, output, error, serialization, ctx, **more)
 

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Sequence
+from contextvars import copy_context
 
 import pytest
+from dbos._context import DBOSContext, _set_local_dbos_context
 
 from worker.held import Mismatch
-from worker.replay import Replay
+from worker.replay import Replay, place_of_result
 
 NOW = 1_000_000
 """Milliseconds."""
@@ -116,3 +118,24 @@ def test_what_was_not_recorded_is_begun_for_the_first_time(
 ) -> None:
     """Of what DBOS does by itself that is not certain: it may repeat it."""
     assert replay_of(STEPS).begins(number, name) is expected
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "expected"),
+    [(-1, False, ("one", 8)), (-1, True, ("one", 7)), (3, False, None), (3, True, ("one", 7))],
+    ids=["code", "numbered", "step", "numbered beside a step"],
+)
+def test_a_result_is_recorded_where_dbos_records_it(
+    step: int, given: bool, expected: tuple[str, int] | None
+) -> None:
+    """In a step it records nothing, unless the call was given its number before."""
+    context = DBOSContext()
+    context.workflow_id, context.function_id = "one", 7
+    context.curr_step_function_id = step
+
+    inside = copy_context()
+    inside.run(_set_local_dbos_context, context)
+    place = inside.run(place_of_result, context if given else None)
+
+    assert place == expected
+    assert place_of_result(None) is None
