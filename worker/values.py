@@ -95,16 +95,15 @@ class Form:
         """
         if self._adapter is None:
             return jsonable(value, what, limit)
-        written: list[tuple[Any, bytes]] = []
-        with suppress(Exception):  # A type's own hooks may raise anything.
+        try:
             self._adapter.validate_python(value)
             text = self._adapter.dump_json(value, by_alias=True, warnings="error")
             announced = json.loads(text, parse_constant=_refuse)
-            if not self._drops(value, text):
-                written.append((announced, text))
-        if not written:
+            is_whole = not self._drops(value, text)
+        except Exception:  # A type's own hooks may raise anything.
+            is_whole = False
+        if not is_whole:
             return self.dump(value, what, limit)
-        announced, text = written[0]
         return announced if limit is None else limit.checked(announced, what, text)
 
     def load(self, stored: Any) -> Any:
