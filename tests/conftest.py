@@ -22,6 +22,16 @@ NewDatabase = Callable[[str], str]
 Pooler = Callable[..., AbstractContextManager[str]]
 
 
+MOST_PROCESSES = 8
+"""Each may start a PostgreSQL, a worker and a Chromium."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor: most tests wait for processes that they have started."""
+    return min(2 * (os.cpu_count() or 1), MOST_PROCESSES)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What `-m chaos` can be told."""
     parser.addoption("--chaos-seconds", type=float, default=300.0, help="how long to break things")
