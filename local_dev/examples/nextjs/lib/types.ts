@@ -24,23 +24,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/launch/one": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Launch one */
-        post: operations["launchOne"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/launch/order": {
         parameters: {
             query?: never;
@@ -399,22 +382,6 @@ export interface components {
             status: "SUCCESS";
             result: components["schemas"]["GreetingResult"];
         });
-        OneArguments: {
-            /**
-             * N
-             * @default 2
-             */
-            n?: number;
-        };
-        OneResult: number;
-        OneStatus: components["schemas"]["Run"] & components["schemas"]["Told"] & {
-            /** @constant */
-            workflow: "one";
-        } & (components["schemas"]["WithoutOutcome"] | components["schemas"]["Failed"] | components["schemas"]["ResultTooLarge"] | {
-            /** @constant */
-            status: "SUCCESS";
-            result: components["schemas"]["OneResult"];
-        });
         OrderArguments: {
             /**
              * Item
@@ -547,6 +514,15 @@ export interface components {
         Problem405: {
             headers: {
                 Allow: components["headers"]["Allow"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Body too slow */
+        Problem408: {
+            headers: {
                 [name: string]: unknown;
             };
             content: {
@@ -740,76 +716,7 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
-            409: components["responses"]["Problem409"];
-            413: components["responses"]["Problem413"];
-            415: components["responses"]["Problem415"];
-            422: components["responses"]["Problem422"];
-            431: components["responses"]["Problem431"];
-            503: components["responses"]["Problem503"];
-        };
-    };
-    launchOne: {
-        parameters: {
-            query?: {
-                /** @description Seconds before it may begin. */
-                delay?: components["parameters"]["Delay"];
-                /** @description Seconds it may take once it has begun; then it is cancelled. */
-                timeout?: components["parameters"]["Timeout"];
-                /** @description In its queue, lower ones run first. */
-                priority?: components["parameters"]["Priority"];
-                /** @description Hold the answer until the workflow has ended, for so many seconds at most. */
-                wait?: components["parameters"]["Wait"];
-                /** @description At most one active workflow in its queue has it. */
-                deduplication_id?: components["parameters"]["DeduplicationId"];
-                /** @description Whether an active duplicate by `deduplication_id` is refused (409), as it is without this, or answered in its place (202), which no Idempotency-Key can have. Without `deduplication_id` there is no duplicate, and this makes no difference. */
-                on_duplicate?: components["parameters"]["OnDuplicate"];
-            };
-            header?: {
-                /** @description Printable ASCII. A second request with the same key is answered like the first, and has no effect of its own. */
-                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": {
-                    /**
-                     * N
-                     * @default 2
-                     */
-                    n?: number;
-                } | components["schemas"]["OneArguments"][];
-            };
-        };
-        responses: {
-            /** @description It has ended within `wait` seconds. */
-            200: {
-                headers: {
-                    ETag: components["headers"]["ETag"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OneStatus"];
-                };
-            };
-            /** @description Enqueued: one, or all of a batch. */
-            202: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Launched"] | components["schemas"]["Batch"];
-                };
-            };
-            400: components["responses"]["Problem400"];
-            401: components["responses"]["Problem401"];
-            403: components["responses"]["Problem403"];
-            404: components["responses"]["Problem404"];
-            405: components["responses"]["Problem405"];
+            408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
@@ -891,6 +798,7 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
@@ -966,6 +874,7 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
@@ -1004,7 +913,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GreetingStatus"] | components["schemas"]["OneStatus"] | components["schemas"]["OrderStatus"] | components["schemas"]["ReportStatus"] | components["schemas"]["Status"];
+                    "application/json": components["schemas"]["GreetingStatus"] | components["schemas"]["OrderStatus"] | components["schemas"]["ReportStatus"] | components["schemas"]["Status"];
                     "text/event-stream": string;
                 };
             };
@@ -1204,6 +1113,7 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
@@ -1239,6 +1149,7 @@ export interface operations {
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
             405: components["responses"]["Problem405"];
+            408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
